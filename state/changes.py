@@ -1,0 +1,388 @@
+"""The closed list of what can be written, each with its cause, and what each one does to a snapshot.
+
+`apply` is the only place that turns a change into records; the store writes the records that it returns. So what the
+planner sees after a change is, by construction, what a reader finds after the commit.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import assert_never
+
+from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, Signal, StepPhase, advance
+from state.records import (
+    AttemptRecord,
+    Cause,
+    DefinitionRecord,
+    Event,
+    Json,
+    Pin,
+    Snapshot,
+    SourceRecord,
+    StepRecord,
+    TaskRecord,
+    TaskSnapshot,
+    Uid,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A task file becomes a run: its row and the definitions that it keeps."""
+
+    task: TaskRecord
+    pins: tuple[Pin, ...]
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """The file of a task says something new; its phase does not change by that."""
+
+    uid: Uid
+    digest: str
+    control: Mapping[str, Json]
+    conditions: Mapping[str, str]
+    delete_policy: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAdvanced:
+    """A task goes to another phase, or says something new about the one it is in (`signal` None)."""
+
+    uid: Uid
+    signal: Signal | None
+    cause: Cause
+    reason: str = ""
+    message: str = ""
+    outputs: Json = None
+    expected_finish: datetime | None = None
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepAdvanced:
+    """A step, call or item goes to another phase, or says something new about the one it is in (`signal` None)."""
+
+    uid: Uid
+    path: str
+    signal: Signal | None
+    cause: Cause
+    reason: str = ""
+    message: str = ""
+    outputs: Json = None
+    wake_at: datetime | None = None
+    failed: bool = False  # one more failed attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """A new attempt: after this commit, and not before, its first call may leave the process."""
+
+    attempt: AttemptRecord
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The next call of an attempt (a poll), or the same one again (`resend`) where the target deduplicates."""
+
+    uid: Uid
+    path: str
+    call: int
+    resend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAdvanced:
+    """What an observation said of an attempt. `signal` None: still the same phase, with newer facts."""
+
+    uid: Uid
+    path: str
+    signal: Signal | None
+    cause: Cause
+    answered: int | None = None  # None: the call in flight stays in flight
+    handle: Json = None  # None keeps the handle
+    answer: Json = None
+    outputs: Json = None
+    code: int | None = None
+    message: str = ""
+    wake_at: datetime | None = None
+    cleanup: bool | None = None  # None keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """The target holds nothing of this attempt any more."""
+
+    uid: Uid
+    path: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """Retention lets the rows of a run go; its tombstone stays for ever."""
+
+    uid: Uid
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """A revision is in force: what its files say now, and which documents are gone."""
+
+    source: SourceRecord
+    definitions: tuple[DefinitionRecord, ...]
+    removed: tuple[tuple[str, int], ...]  # (path, document index)
+    secret_lengths: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReported:
+    """How the source stands, when no revision was activated."""
+
+    source: SourceRecord
+
+
+TaskChange = Admitted | Controlled | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned | Retired
+Change = TaskChange | Activated | SourceReported
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A snapshot after some changes, and what the store has to write for them."""
+
+    snapshot: Snapshot
+    events: tuple[Event, ...]
+    tasks: frozenset[Uid]
+    steps: frozenset[tuple[Uid, str]]
+    attempts: tuple[AttemptRecord, ...]  # the last version of each, also of those that a newer attempt replaced
+    retired: frozenset[Uid]
+
+
+def apply(snapshot: Snapshot, changes: Iterable[Change], at: datetime) -> Applied:
+    """What `changes`, in their order, make of `snapshot` at the time `at`.
+
+    Each change but Admitted must concern a task of the snapshot (KeyError); raises IllegalTransition.
+    """
+    fold = _Fold(dict(snapshot.tasks), snapshot.usage)
+    for change in changes:
+        if not isinstance(change, Activated | SourceReported):
+            fold.add(change, at)
+    return fold.applied(snapshot)
+
+
+def apply_one(task: TaskSnapshot, change: TaskChange, at: datetime) -> tuple[TaskSnapshot, Event | None]:
+    """One task after one change of its own (not Admitted, not Retired), and the event that tells of it."""
+    match change:
+        case TaskAdvanced():
+            return _task_advanced(task, change, at)
+        case StepAdvanced():
+            return _step_advanced(task, change, at)
+        case AttemptAdvanced():
+            return _attempt_advanced(task, change, at)
+        case Intended():
+            return _intended(task, change, at)
+        case Called():
+            return _called(task, change), None
+        case Cleaned():
+            return _cleaned(task, change), None
+        case Controlled():
+            return _controlled(task, change, at)
+        case Admitted() | Retired():
+            raise TypeError(f"{type(change).__name__} is not a change of an existing task")
+        case _:
+            assert_never(change)
+
+
+def uid_of(change: TaskChange) -> Uid:
+    """The task that a change concerns."""
+    match change:
+        case Admitted():
+            return change.task.uid
+        case Intended():
+            return change.attempt.uid
+        case _:
+            return change.uid
+
+
+class _Fold:
+    """The running result of `apply`."""
+
+    def __init__(self, tasks: dict[Uid, TaskSnapshot], usage: Usage) -> None:
+        self.tasks = tasks
+        self.usage = usage
+        self.events: list[Event] = []
+        self.touched: set[Uid] = set()
+        self.steps: set[tuple[Uid, str]] = set()
+        self.attempts: dict[tuple[Uid, str, int], AttemptRecord] = {}
+        self.retired: set[Uid] = set()
+
+    def add(self, change: TaskChange, at: datetime) -> None:
+        uid = uid_of(change)
+        match change:
+            case Admitted():
+                after, event = TaskSnapshot(change.task), _event(change.task.uid, at, "task", "", 0, "", change, change.task.phase)
+                self.touched.add(uid)
+            case Retired():
+                self.retired.add(uid)
+                del self.tasks[uid]
+                return
+            case _:
+                after, event = apply_one(self.tasks[uid], change, at)
+                self._touch(change, self.tasks[uid], after)
+        self.tasks[uid] = after
+        if event:
+            self.events.append(event)
+
+    def _touch(self, change: TaskChange, before: TaskSnapshot, after: TaskSnapshot) -> None:
+        uid = after.record.uid
+        match change:
+            case StepAdvanced(path=path):
+                self.steps.add((uid, path))
+            case Intended(attempt=AttemptRecord(path=path)):
+                self.steps.add((uid, path))
+                self._attempt(before.attempts.get(path), after.attempts[path])
+            case Called(path=path) | AttemptAdvanced(path=path) | Cleaned(path=path):
+                self._attempt(before.attempts[path], after.attempts[path])
+            case _:
+                self.touched.add(uid)
+
+    def _attempt(self, before: AttemptRecord | None, after: AttemptRecord) -> None:
+        self.attempts[after.uid, after.path, after.number] = after
+        self.usage = moved(self.usage, before, after)
+
+    def applied(self, snapshot: Snapshot) -> Applied:
+        after = replace(snapshot, tasks=self.tasks, usage=self.usage)
+        attempts = tuple(self.attempts.values())
+        return Applied(
+            after, tuple(self.events), frozenset(self.touched), frozenset(self.steps), attempts, frozenset(self.retired)
+        )
+
+
+def moved(usage: Usage, before: AttemptRecord | None, after: AttemptRecord) -> Usage:
+    """The usage after an attempt went from `before` (None, or the ended one that it follows) to `after`."""
+    busy = after.busy - (before.busy if before else False)
+    open_ = (not after.ended) - (not before.ended if before else False)
+    if not busy and not open_:
+        return usage
+    return Usage(
+        usage.busy + busy,
+        _counted(usage.namespaces, after.namespace, busy),
+        _counted(usage.drivers, after.driver, busy),
+        _counted(usage.groups, after.job, open_),
+    )
+
+
+def _counted(counts: Mapping[str, int], key: str, by: int) -> Mapping[str, int]:
+    count = counts.get(key, 0) + by
+    rest = {name: number for name, number in counts.items() if name != key}
+    return {**rest, key: count} if count else rest
+
+
+def _event(
+    uid: Uid, at: datetime, subject: str, path: str, attempt: int, before: str, change: TaskChange, after: str
+) -> Event:
+    cause: Cause = change.cause if not isinstance(change, Called | Cleaned) else Cause("plan")
+    reason, message = getattr(change, "reason", ""), getattr(change, "message", "")
+    return Event(uid, at, subject, path, attempt, str(before), str(after), reason, message, cause)
+
+
+def _task_advanced(task: TaskSnapshot, change: TaskAdvanced, at: datetime) -> tuple[TaskSnapshot, Event | None]:
+    old = task.record
+    phase = advance(old.phase, change.signal) if change.signal else old.phase
+    new = replace(
+        old,
+        phase=phase,
+        reason=change.reason,
+        message=change.message,
+        outputs=change.outputs if change.outputs is not None else old.outputs,
+        expected_finish=change.expected_finish or old.expected_finish,
+        deadline=change.deadline or old.deadline,
+        started_at=old.started_at or (at if change.signal is Signal.START else None),
+        finished_at=at if phase in ENDED_TASKS else None,
+    )
+    event = _event(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
+    return replace(task, record=new), event
+
+
+def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tuple[TaskSnapshot, Event | None]:
+    old = task.steps.get(change.path) or StepRecord(change.uid, change.path)
+    phase = advance(old.phase, change.signal) if change.signal else old.phase
+    new = replace(
+        old,
+        phase=phase,
+        reason=change.reason,
+        message=change.message,
+        outputs=change.outputs if change.outputs is not None else old.outputs,
+        failures=old.failures + change.failed,
+        wake_at=change.wake_at,
+        started_at=old.started_at or (at if phase is StepPhase.RUNNING else None),
+        finished_at=at if phase in ENDED_STEPS else None,
+    )
+    event = None
+    if change.signal:
+        event = _event(change.uid, at, "step", change.path, old.attempt, old.phase, change, phase)
+    return replace(task, steps={**task.steps, change.path: new}), event
+
+
+def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskSnapshot, Event]:
+    attempt = change.attempt
+    step = task.steps.get(attempt.path) or StepRecord(attempt.uid, attempt.path)
+    steps = {**task.steps, attempt.path: replace(step, attempt=attempt.number)}
+    attempts = {**task.attempts, attempt.path: attempt}
+    event = _event(attempt.uid, at, "attempt", attempt.path, attempt.number, "", change, attempt.phase)
+    return replace(task, steps=steps, attempts=attempts), event
+
+
+def _called(task: TaskSnapshot, change: Called) -> TaskSnapshot:
+    old = task.attempts[change.path]
+    new = replace(old, call=change.call, resends=old.resends + 1 if change.resend else 0, wake_at=None)
+    return _with_attempt(task, new)
+
+
+def _cleaned(task: TaskSnapshot, change: Cleaned) -> TaskSnapshot:
+    old = task.attempts[change.path]
+    return _with_attempt(task, replace(old, cleanup=False)) if old.number == change.number else task
+
+
+def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime) -> tuple[TaskSnapshot, Event | None]:
+    old = task.attempts[change.path]
+    phase = advance(old.phase, change.signal) if change.signal else old.phase
+    new = replace(
+        old,
+        phase=phase,
+        answered=old.answered if change.answered is None else change.answered,
+        handle=old.handle if change.handle is None else change.handle,
+        answer=old.answer if change.answer is None else change.answer,
+        outputs=old.outputs if change.outputs is None else change.outputs,
+        code=old.code if change.code is None else change.code,
+        message=change.message,
+        wake_at=change.wake_at,
+        cleanup=old.cleanup if change.cleanup is None else change.cleanup,
+        started_at=old.started_at or at,
+        ended_at=at if phase in ENDED_ATTEMPTS else None,
+    )
+    event = None
+    if phase is not old.phase:
+        event = _event(old.uid, at, "attempt", old.path, old.number, old.phase, change, phase)
+    return _with_attempt(task, new), event
+
+
+def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[TaskSnapshot, Event]:
+    old = task.record
+    new = replace(
+        old,
+        digest=change.digest,
+        control=change.control,
+        conditions=change.conditions,
+        delete_policy=change.delete_policy,
+    )
+    return replace(task, record=new), _event(old.uid, at, "task", "", 0, old.phase, change, old.phase)
+
+
+def _with_attempt(task: TaskSnapshot, attempt: AttemptRecord) -> TaskSnapshot:
+    return replace(task, attempts={**task.attempts, attempt.path: attempt})

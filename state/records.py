@@ -1,0 +1,282 @@
+"""What the store remembers, as frozen values: the loop plans on them, the store writes them, the reader returns them.
+
+Times are aware UTC datetimes, JSON values are plain Python values, and a definition appears only as the digest of a Pin.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NewType
+
+from state.phases import ENDED_ATTEMPTS, LIVE_TASKS, AttemptPhase, StepPhase, TaskPhase
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Uid = NewType("Uid", str)
+AttemptKey = NewType("AttemptKey", str)
+Identity = tuple[str, str]
+"""(namespace, name) of a task: what a file says it is."""
+
+NOTHING: Mapping[str, Json] = {}
+
+
+def task_uid(source: str, namespace: str, name: str, run: int) -> Uid:
+    """The identity of one run, the same after a move of its file or a restore of the database (recovery.md 2.1)."""
+    text = "\0".join((source, namespace, name, str(run)))
+    return Uid(hashlib.sha256(text.encode()).hexdigest()[:32])
+
+
+def attempt_key(uid: Uid, path: str, number: int) -> AttemptKey:
+    """`<uid>/<step path>/<item>/<attempt>`; an item is the last, numeric part of its path, `-` where there is none."""
+    step, _, item = path.rpartition(".")
+    where = f"{step}/{item}" if step and item.isdigit() else f"{path}/-"
+    return AttemptKey(f"{uid}/{where}/{number}")
+
+
+def external_name(key: AttemptKey) -> str:
+    """The name of an attempt at its target: 29 characters that fit a container, a Job, a pod and a label."""
+    return "rc-" + base64.b32encode(hashlib.sha256(key.encode()).digest()).decode().lower()[:26]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a state changed: what kind of thing asked for it, which one, and who stands behind it."""
+
+    kind: str  # commit | observation | timer | plan | recovery | operator
+    reference: str = ""  # a commit, a call key, a request file
+    author: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which bytes a task or definition comes from."""
+
+    commit: str = ""
+    path: str = ""
+    blob: str = ""
+    author: str = ""
+    email: str = ""
+    subject: str = ""
+    signer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A definition as it was when a task was admitted: canonical JSON text, never parsed in this package."""
+
+    kind: str
+    namespace: str
+    name: str
+    digest: str  # sha256 of text, hex
+    text: str
+    commit: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """One run of one task."""
+
+    uid: Uid
+    source: str
+    namespace: str
+    name: str
+    run: int
+    kind: str  # Workflow | Job: what it runs
+    target: str  # its name
+    origin: Origin
+    digest: str  # of the task document in force, control included: tells whether the file says something new
+    spec_digest: str  # of the admitted spec: a difference is SpecDrift
+    pins: tuple[str, ...]  # digests; the target's own pin first
+    params: Mapping[str, Json]
+    created_at: datetime
+    phase: TaskPhase = TaskPhase.CREATED
+    number: int = 0  # the integer alias that old clients know; given by the store at admission
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    control: Mapping[str, Json] = field(default_factory=dict)
+    conditions: Mapping[str, str] = field(default_factory=dict)  # condition -> message, e.g. SpecDrift
+    delete_policy: str = "finish"
+    reason: str = ""
+    message: str = ""
+    outputs: Json = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expected_finish: datetime | None = None
+    deadline: datetime | None = None  # of the whole task
+
+    @property
+    def identity(self) -> Identity:
+        return (self.namespace, self.name)
+
+    @property
+    def live(self) -> bool:
+        return self.phase in LIVE_TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step, call or item of a task that something has happened to. `path` joins the keys with dots."""
+
+    uid: Uid
+    path: str
+    phase: StepPhase = StepPhase.WAITING
+    reason: str = ""
+    message: str = ""
+    outputs: Json = None
+    attempt: int = 0  # number of the latest attempt
+    failures: int = 0  # failed attempts that count against the retry limit
+    wake_at: datetime | None = None  # when the next attempt is due
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt at a step: intent, handle, calls and outcome. Poll n is in flight while `call > answered`."""
+
+    uid: Uid
+    path: str
+    number: int
+    key: AttemptKey
+    name: str  # external_name(key)
+    namespace: str
+    driver: str
+    job: str  # the concurrency group; the job's name unless it names another
+    request: Mapping[str, Json]  # the resolved driver block; a secret stands there as "***"
+    secrets: Mapping[str, str]  # JSON pointer into request -> secret reference
+    epoch: int  # of the controller that made the intent
+    phase: AttemptPhase = AttemptPhase.INTENT
+    call: int = 1  # the call last intended
+    answered: int = 0  # the call last answered
+    resends: int = 0  # of the current call, after a lost reply
+    handle: Json = None  # what the target calls it
+    answer: Json = None  # the last answer, success or not
+    outputs: Json = None
+    code: int | None = None  # exit code or HTTP status
+    message: str = ""
+    wake_at: datetime | None = None  # the next poll or look
+    deadline: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cleanup: bool = False  # the target still holds something that may go once the result is committed
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ENDED_ATTEMPTS
+
+    @property
+    def in_flight(self) -> bool:
+        """A call has been intended whose answer is not recorded."""
+        return not self.ended and self.call > self.answered
+
+    @property
+    def busy(self) -> bool:
+        """It takes up room at its target; an attempt that only waits for its next poll does not."""
+        return not self.ended and (self.phase is not AttemptPhase.POLLING or self.call > self.answered)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One state change. The hash covers the previous hash of the same task, so history cannot be edited unseen."""
+
+    uid: Uid
+    at: datetime
+    subject: str  # task | step | attempt
+    path: str
+    attempt: int
+    before: str
+    after: str
+    reason: str
+    message: str
+    cause: Cause
+    sequence: int = 0  # over everything; given by the store
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What stays of a run for ever: that it was, where it came from and the last hash of its events."""
+
+    uid: Uid
+    namespace: str
+    name: str
+    run: int
+    commit: str
+    phase: TaskPhase
+    last_hash: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionRecord:
+    """One document of the active revision as the read side shows it, accepted or not."""
+
+    path: str
+    index: int  # of the document in its file
+    blob: str
+    commit: str  # that brought these bytes
+    kind: str  # "" where the bytes do not even say that
+    namespace: str
+    name: str
+    digest: str  # of the canonical text; "" when rejected and nothing is in force
+    text: str  # canonical JSON in force, which for a rejected file is its last good version
+    accepted: bool
+    problems: tuple[Mapping[str, Json], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """How a source stands: its active revision and the conditions that keep a newer one out."""
+
+    name: str
+    location: str
+    ref: str
+    path: str
+    commit: str = ""
+    author: str = ""
+    email: str = ""
+    subject: str = ""
+    committed_at: datetime | None = None
+    activated_at: datetime | None = None
+    observed_at: datetime | None = None
+    conditions: tuple[Mapping[str, str], ...] = ()  # {type, status, reason, message}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSnapshot:
+    """One task whole: its record, its step rows by path and the latest attempt of each path."""
+
+    record: TaskRecord
+    steps: Mapping[str, StepRecord] = field(default_factory=dict)
+    attempts: Mapping[str, AttemptRecord] = field(default_factory=dict)
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When time alone gives the planner something to do here."""
+        times = [step.wake_at for step in self.steps.values() if step.phase == StepPhase.RETRYING]
+        times += [time for each in self.attempts.values() if not each.ended for time in (each.wake_at, each.deadline)]
+        times += [self.record.deadline] if self.record.live else []
+        return min((time for time in times if time), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much is going on: busy attempts in all, by namespace and by driver; unfinished attempts by concurrency group."""
+
+    busy: int = 0
+    namespaces: Mapping[str, int] = field(default_factory=dict)
+    drivers: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A consistent slice of what has run: these tasks whole, what became of these identities, and the usage of all."""
+
+    tasks: Mapping[Uid, TaskSnapshot] = field(default_factory=dict)
+    runs: Mapping[Identity, tuple[Tombstone, ...]] = field(default_factory=dict)  # runs whose rows are gone
+    usage: Usage = Usage()
+    epoch: int = 0
