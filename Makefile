@@ -1,0 +1,62 @@
+# Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs bench lock clean
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CANDIDATES := python3 python3.13 python3.12 python3.11 python
+PYTHON ?= $(shell for each in $(CANDIDATES); do "$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$each"; break; }; done)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PACKAGES := reconciler definitions state
+WORKERS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(INSTALLED) ## make .venv with the `reconciler` command in it
+
+# Only a changed lock or pyproject.toml installs again; a .venv whose interpreter has gone is made anew.
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "reconciler needs Python 3.11 or newer as python3: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks venv: apt install python3-venv" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: apt install git" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## a commit becomes a finished workflow, and survives a kill (under a minute)
+	$(BIN)/python -m reconciler.cli.demo
+
+test: install ## the default test suite (under 6 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
+
+lint: install ## ruff, the format, mypy --strict and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+docs: install ## write the generated parts of docs/ again
+	$(BIN)/python -m tests.project.write_docs
+
+bench: install ## measure the loop against named baselines
+	$(BIN)/python -m tests.bench
+
+lock: install ## resolve requirements.lock again (hashes, no addresses)
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch/venv"; \
+	"$$scratch/venv/bin/python" -m pip install --quiet uv; \
+	"$$scratch/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --extra speed --extra script --group dev \
+	  --output-file requirements.lock pyproject.toml
+
+clean: ## remove what the other targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist build
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
