@@ -19,6 +19,8 @@ FILES_LIMIT = 20_000
 """With more definition files than this the whole revision is unavailable (`E-COUNT`)."""
 TOTAL_BYTES_LIMIT = 64 * 1024 * 1024
 """With more bytes of definition files than this the whole revision is unavailable (`E-COUNT`)."""
+ALLOW_PRUNE = "Reconciler-Allow-Prune"
+"""The trailer whose value says how many tasks a commit may remove; it also makes an emptied tree believable."""
 
 _LFS_SIGNATURE = b"version https://git-lfs"
 
@@ -66,7 +68,7 @@ class Tree:
     problems: tuple[Problem, ...] = ()
 
 
-class SourceUnavailable(Exception):  # noqa: N818 - the field's word for this state, not a failure of the program
+class SourceUnavailable(Exception):
     """The source gives no whole revision now. What was in force stays; `reason` is CamelCase for a condition."""
 
     def __init__(self, reason: str, message: str) -> None:
