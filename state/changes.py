@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
-from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, Signal, StepPhase, advance
+from state.phases import (
+    ENDED_ATTEMPTS,
+    ENDED_STEPS,
+    ENDED_TASKS,
+    IllegalTransition,
+    Signal,
+    StepPhase,
+    advance,
+)
 from state.records import (
     AttemptRecord,
     Cause,
@@ -147,7 +155,9 @@ class SourceReported:
     source: SourceRecord
 
 
-TaskChange = Admitted | Controlled | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned | Retired
+TaskChange = (
+    Admitted | Controlled | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned | Retired
+)
 Change = TaskChange | Activated | SourceReported
 
 
@@ -166,7 +176,9 @@ class Applied:
 def apply(snapshot: Snapshot, changes: Iterable[Change], at: datetime) -> Applied:
     """What `changes`, in their order, make of `snapshot` at the time `at`.
 
-    Each change but Admitted must concern a task of the snapshot (KeyError); raises IllegalTransition.
+    Each change but Admitted must concern a task of the snapshot (KeyError). Raises IllegalTransition, also for a task
+    that is admitted again after its definitions were pinned, for an attempt that follows an unfinished one, and for
+    news of an ended one.
     """
     fold = _Fold(dict(snapshot.tasks), snapshot.usage)
     for change in changes:
@@ -223,19 +235,22 @@ class _Fold:
 
     def add(self, change: TaskChange, at: datetime) -> None:
         uid = uid_of(change)
+        after: TaskSnapshot
+        event: Event | None
         match change:
-            case Admitted():
-                after, event = TaskSnapshot(change.task), _event(change.task.uid, at, "task", "", 0, "", change, change.task.phase)
+            case Admitted(task=record):
+                _require_new(self.tasks.get(uid))
+                after, event = TaskSnapshot(record), _event(uid, at, "task", "", 0, "", change, record.phase)
                 self.touched.add(uid)
             case Retired():
+                _require_over(self.tasks.pop(uid))
                 self.retired.add(uid)
-                del self.tasks[uid]
                 return
             case _:
                 after, event = apply_one(self.tasks[uid], change, at)
                 self._touch(change, self.tasks[uid], after)
         self.tasks[uid] = after
-        if event:
+        if event is not None:
             self.events.append(event)
 
     def _touch(self, change: TaskChange, before: TaskSnapshot, after: TaskSnapshot) -> None:
@@ -256,11 +271,24 @@ class _Fold:
         self.usage = moved(self.usage, before, after)
 
     def applied(self, snapshot: Snapshot) -> Applied:
+        if self.retired & {*self.touched, *(uid for uid, _ in self.steps), *(uid for uid, _, _ in self.attempts)}:
+            raise IllegalTransition("a task is retired on its own, not together with another change of it")
         after = replace(snapshot, tasks=self.tasks, usage=self.usage)
         attempts = tuple(self.attempts.values())
         return Applied(
             after, tuple(self.events), frozenset(self.touched), frozenset(self.steps), attempts, frozenset(self.retired)
         )
+
+
+def _require_new(task: TaskSnapshot | None) -> None:
+    """A task may be admitted again only while its definitions could not be resolved: then nothing of it has run."""
+    if task and (task.record.pins or task.attempts):
+        raise IllegalTransition(f"the task {task.record.namespace}/{task.record.name} was admitted before")
+
+
+def _require_over(task: TaskSnapshot) -> None:
+    if task.record.live or not all(each.ended for each in task.attempts.values()):
+        raise IllegalTransition(f"the task {task.record.namespace}/{task.record.name} is not over")
 
 
 def moved(usage: Usage, before: AttemptRecord | None, after: AttemptRecord) -> Usage:
@@ -303,7 +331,7 @@ def _task_advanced(task: TaskSnapshot, change: TaskAdvanced, at: datetime) -> tu
         expected_finish=change.expected_finish or old.expected_finish,
         deadline=change.deadline or old.deadline,
         started_at=old.started_at or (at if change.signal is Signal.START else None),
-        finished_at=at if phase in ENDED_TASKS else None,
+        finished_at=(old.finished_at or at) if phase in ENDED_TASKS else None,
     )
     event = _event(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
     return replace(task, record=new), event
@@ -321,7 +349,7 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
         failures=old.failures + change.failed,
         wake_at=change.wake_at,
         started_at=old.started_at or (at if phase is StepPhase.RUNNING else None),
-        finished_at=at if phase in ENDED_STEPS else None,
+        finished_at=(old.finished_at or at) if phase in ENDED_STEPS else None,
     )
     event = None
     if change.signal:
@@ -331,6 +359,11 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
 
 def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskSnapshot, Event]:
     attempt = change.attempt
+    before = task.attempts.get(attempt.path)
+    if before and (not before.ended or attempt.number <= before.number):
+        raise IllegalTransition(
+            f"attempt {attempt.number} of {attempt.path} cannot follow {before.number}, {before.phase}"
+        )
     step = task.steps.get(attempt.path) or StepRecord(attempt.uid, attempt.path)
     steps = {**task.steps, attempt.path: replace(step, attempt=attempt.number)}
     attempts = {**task.attempts, attempt.path: attempt}
@@ -339,7 +372,7 @@ def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskS
 
 
 def _called(task: TaskSnapshot, change: Called) -> TaskSnapshot:
-    old = task.attempts[change.path]
+    old = _unfinished(task, change.path)
     new = replace(old, call=change.call, resends=old.resends + 1 if change.resend else 0, wake_at=None)
     return _with_attempt(task, new)
 
@@ -350,7 +383,7 @@ def _cleaned(task: TaskSnapshot, change: Cleaned) -> TaskSnapshot:
 
 
 def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime) -> tuple[TaskSnapshot, Event | None]:
-    old = task.attempts[change.path]
+    old = _unfinished(task, change.path)
     phase = advance(old.phase, change.signal) if change.signal else old.phase
     new = replace(
         old,
@@ -382,6 +415,13 @@ def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[T
         delete_policy=change.delete_policy,
     )
     return replace(task, record=new), _event(old.uid, at, "task", "", 0, old.phase, change, old.phase)
+
+
+def _unfinished(task: TaskSnapshot, path: str) -> AttemptRecord:
+    attempt = task.attempts[path]
+    if attempt.ended:
+        raise IllegalTransition(f"attempt {attempt.number} of {path} has ended ({attempt.phase}) and never changes")
+    return attempt
 
 
 def _with_attempt(task: TaskSnapshot, attempt: AttemptRecord) -> TaskSnapshot:

@@ -208,6 +208,8 @@ class Tombstone:
     phase: TaskPhase
     last_hash: str
     at: datetime
+    source: str = ""
+    number: int = 0  # the alias that the run had, which nobody else gets
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,7 @@ class DefinitionRecord:
     text: str  # canonical JSON in force, which for a rejected file is its last good version
     accepted: bool
     problems: tuple[Mapping[str, Json], ...] = ()
+    source: str = ""  # given by the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,20 @@ class SourceRecord:
     activated_at: datetime | None = None
     observed_at: datetime | None = None
     conditions: tuple[Mapping[str, str], ...] = ()  # {type, status, reason, message}
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRecord:
+    """A revision that was in force, and from when."""
+
+    number: int
+    source: str
+    commit: str
+    author: str
+    email: str
+    subject: str
+    committed_at: datetime | None
+    activated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,344 @@
+"""The only writer: every change of a tick in one transaction and one fsync, or none of them.
+
+A store has the lock of its state folder and the newest epoch; a store that lost either writes nothing any more. It is
+synchronous and made for one thread at a time. Tasks that were read or written lately stay in memory, because reading
+them back from rows costs more than planning them; what is in memory is always what the last commit made durable.
+"""
+# ruff: noqa: S608 - only names of our own tables and columns are put into statements; every value is bound
+
+import os
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from state.changes import Activated, Admitted, Change, Cleaned, SourceReported, TaskChange, apply, uid_of
+from state.database import (
+    CHECKPOINT_ABOVE,
+    connect_writer,
+    damaged,
+    keep_open,
+    sqlite_notes,
+    translated,
+)
+from state.errors import Fenced, Unsuitable
+from state.folder import StateFolder
+from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
+from state.migrations import migrate, require_ours
+from state.phases import TaskPhase
+from state.records import AttemptRecord, DefinitionRecord, Event, Identity, Snapshot, SourceRecord, Uid, Usage
+from state.rows import ATTEMPTS, DEFINITIONS, SOURCES, from_microseconds, to_microseconds
+from state.writing import Turn, write_source, write_turn
+
+_IDLE = "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = t.uid AND (a.ended_at IS NULL OR a.cleanup = 1))"
+_FINISHED = f"SELECT uid FROM tasks t WHERE live = 0 AND finished_at < ? AND {_IDLE} ORDER BY finished_at LIMIT ?"
+_SURPLUS = f"""SELECT uid FROM (SELECT uid, finished_at,
+    row_number() OVER (PARTITION BY namespace ORDER BY finished_at DESC, number DESC) AS place
+  FROM tasks WHERE live = 0) t WHERE place > ? AND {_IDLE} ORDER BY finished_at LIMIT ?"""
+_KNOWN = """SELECT namespace, name, uid, run, digest, live, phase = ? FROM tasks
+  UNION ALL SELECT namespace, name, uid, run, '', 0, 0 FROM tombstones WHERE retired = 1 AND pinned = 1
+  ORDER BY run"""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit made durable: the snapshot after it, its events, and the change signal that readers see."""
+
+    sequence: int
+    snapshot: Snapshot
+    events: tuple[Event, ...] = ()
+
+
+class Latest(NamedTuple):
+    """The latest run of an identity. `digest` is "" for a run whose rows are gone."""
+
+    uid: Uid
+    run: int
+    digest: str
+    live: bool
+    removed: bool
+
+
+def _random_name() -> str:
+    return os.urandom(8).hex()
+
+
+class Store:
+    """One state folder, written. `notes` are what an operator should hear about it once.
+
+    `held` says why nothing unfinished may go on by itself ("" normally): the database is older than what has run.
+    """
+
+    def __init__(self, folder: StateFolder, connection: sqlite3.Connection, cached: int) -> None:
+        self.folder = folder
+        self.notes = sqlite_notes()
+        self.epoch = 0
+        self.controller = ""
+        self.held = ""
+        self._connection = connection
+        self._cached = cached
+        self._cache: OrderedDict[Uid, Loaded] = OrderedDict()
+        self._usage = Usage()
+        self._sequence = 0
+        self._number = 0
+
+    @classmethod
+    def open(
+        cls, path: Path, *, wait: float | None = None, cached: int = 4096, new_name: Callable[[], str] = _random_name
+    ) -> Self:
+        """Become the controller of the state folder `path`, made if it is not there, and begin a new epoch.
+
+        `wait`: seconds to wait for another controller to end; `new_name` names this controller at its first start.
+        Raises Locked, TooNew, Damaged, NotWritable, Full.
+        """
+        folder = StateFolder(path)
+        folder.prepare()
+        folder.lock(wait)
+        try:
+            with translated(folder.database):
+                store = cls(folder, _opened(folder), cached)
+                store._begin(new_name)
+        except BaseException:
+            folder.unlock()
+            raise
+        return store
+
+    def snapshot(self, tasks: Collection[Uid], identities: Collection[Identity] = ()) -> Snapshot:
+        """These tasks whole (unknown ones are left out), the latest run of each of `identities`, and the usage of all."""
+        with translated(self.folder.database):
+            latest = latest_runs(self._connection, identities) if identities else []
+            loaded = self._load([*tasks, *latest])
+            gone = load_gone(self._connection, identities) if identities else {}
+        return Snapshot({uid: each.task for uid, each in loaded.items()}, gone, self._usage, self.epoch)
+
+    def commit(self, changes: Sequence[Change], at: datetime, snapshot: Snapshot | None = None) -> Committed:
+        """Make all `changes` durable, in their order and as of `at`, or none of them; one fsync.
+
+        They apply to what is stored, whatever `snapshot` says; the answer holds its tasks and those that changed.
+        Raises IllegalTransition, AlreadyRan, Fenced, Full, NotWritable, Damaged; the store stays usable.
+        """
+        known = snapshot or Snapshot(usage=self._usage, epoch=self.epoch)
+        if not changes:
+            return Committed(self._sequence, known)
+        with self._transaction():
+            turn, number = self._turn(changes, at)
+            events = write_turn(self._connection, turn, self._sequence)
+            for change in changes:
+                if isinstance(change, Activated | SourceReported):
+                    write_source(self._connection, change)
+            sequence = self._sequence + max(1, len(events))
+            self._set("sequence", str(sequence))
+        self._sequence, self._number = sequence, number
+        self._remember(turn, events)
+        return Committed(sequence, self._after(known, turn), events)
+
+    def due(self, now: datetime, limit: int) -> tuple[list[Uid], datetime | None]:
+        """Up to `limit` tasks whose wake-up time has come, earliest first, and when the next one after them is due."""
+        rows = self._rows("SELECT uid, at FROM wakes ORDER BY at LIMIT ?", limit + 1)
+        ready = [uid for uid, at in rows[:limit] if at <= to_microseconds(now)]
+        rest = rows[len(ready) :]
+        return ready, from_microseconds(rest[0][1]) if rest else None
+
+    def live(self) -> list[Uid]:
+        """The tasks that are not over, in the order of their admission."""
+        return self._column("SELECT uid FROM tasks WHERE live = 1 ORDER BY number")
+
+    def unfinished(self) -> list[Uid]:
+        """The tasks that have an attempt without an end, in no order."""
+        return self._column("SELECT DISTINCT uid FROM attempts WHERE ended_at IS NULL")
+
+    def uncleaned(self) -> list[AttemptRecord]:
+        """Ended attempts of which the target still holds something, older ones of a path included."""
+        rows = self._rows(f"SELECT {ATTEMPTS.columns} FROM attempts WHERE cleanup = 1 AND ended_at IS NOT NULL")
+        with translated(self.folder.database):
+            return [ATTEMPTS.record(row) for row in rows]
+
+    def identities(self) -> dict[Identity, Latest]:
+        """The latest run of every identity that there ever was."""
+        found: dict[Identity, Latest] = {}
+        for namespace, name, uid, run, digest, live, removed in self._rows(_KNOWN, TaskPhase.REMOVED.value):
+            found[namespace, name] = Latest(uid, run, digest, bool(live), bool(removed))
+        return found
+
+    def definitions(self, source: str) -> list[DefinitionRecord]:
+        """What the active revision of `source` says, by path."""
+        statement = f'SELECT {DEFINITIONS.columns} FROM definitions WHERE source = ? ORDER BY path, "index"'
+        with translated(self.folder.database):
+            return [DEFINITIONS.record(row) for row in self._connection.execute(statement, (source,))]
+
+    def source(self, name: str) -> SourceRecord | None:
+        """How the source `name` stood when it was last written."""
+        with translated(self.folder.database):
+            rows = self._connection.execute(f"SELECT {SOURCES.columns} FROM sources WHERE name = ?", (name,))
+            return next((SOURCES.record(row) for row in rows), None)
+
+    def finished_before(self, time: datetime, limit: int = 500) -> list[Uid]:
+        """Tasks that ended before `time` and have nothing left at a target, oldest first."""
+        return self._column(_FINISHED, to_microseconds(time), limit)
+
+    def surplus(self, per_namespace: int, limit: int = 500) -> list[Uid]:
+        """Ended tasks beyond the newest `per_namespace` of each namespace, oldest first."""
+        return self._column(_SURPLUS, per_namespace, limit)
+
+    def release(self) -> None:
+        """A person decided about a held database: what is not finished may go on."""
+        with self._transaction():
+            self._set("held", "")
+        self.held = ""
+
+    def free_bytes(self) -> int:
+        """What the file system of the state has left, in bytes."""
+        return self.folder.free_bytes()
+
+    def checkpoint(self, above: int = CHECKPOINT_ABOVE) -> bool:
+        """Empty the write-ahead log if it has more than `above` bytes and no reader is in its way; whether it did."""
+        log = self.folder.database.with_name(self.folder.database.name + "-wal")
+        if not log.exists() or log.stat().st_size <= above:
+            return False
+        (row,) = self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return bool(row[0] == 0)
+
+    def close(self, *, keep_wal: bool = True) -> None:
+        """Let the folder go. With `keep_wal` the connection stays open until the process ends, for read-only readers.
+
+        An end by SIGKILL leaves the same files. Without it the database is one file, and readers need no more than that.
+        """
+        if self.folder.locked:
+            self.checkpoint(above=0)
+        if not keep_wal:
+            self._connection.close()
+        self.folder.unlock()
+
+    def _begin(self, new_name: Callable[[], str]) -> None:
+        """A new epoch, above all that the database and the folder know of."""
+        marked = self._meta()
+        stored, outside = int(marked["epoch"]), self.folder.read_epoch()
+        self.held = marked.get("held", "")
+        if outside > stored and not self.held:
+            self.held = f"the database is from epoch {stored}, and the state folder has seen epoch {outside}"
+        self.controller = marked.get("controller") or new_name()
+        self.epoch = stored
+        with self._transaction():
+            self._set("epoch", str(max(stored, outside) + 1))
+            self._set("controller", self.controller)
+            self._set("held", self.held)
+        self.epoch = max(stored, outside) + 1
+        self.folder.write_epoch(self.epoch)
+        self._recount()
+
+    def _recount(self) -> None:
+        self._cache.clear()
+        self._usage = load_usage(self._connection)
+        self._sequence = int(self._meta()["sequence"])
+        (row,) = self._rows("SELECT coalesce(max(number), 0) FROM tombstones")
+        self._number = row[0]
+
+    def _turn(self, changes: Sequence[Change], at: datetime) -> tuple[Turn, int]:
+        """What `changes` come to; each newly admitted task gets the next number, which comes back as the last given."""
+        concerned = [each for each in changes if not isinstance(each, Activated | SourceReported)]
+        before = self._load({uid_of(each) for each in concerned})
+        number = self._number
+        numbered: list[TaskChange] = []
+        for change in concerned:
+            if isinstance(change, Admitted):
+                known = before.get(change.task.uid)
+                number += known is None
+                task = replace(change.task, number=known.task.record.number if known else number)
+                numbered.append(replace(change, task=task))
+            else:
+                numbered.append(change)
+        tasks = {uid: each.task for uid, each in before.items()}
+        applied = apply(Snapshot(tasks, usage=self._usage, epoch=self.epoch), numbered, at)
+        admitted = [each for each in numbered if isinstance(each, Admitted)]
+        cleaned = [each for each in numbered if isinstance(each, Cleaned)]
+        new = frozenset(each.task.uid for each in admitted)
+        return Turn(before, admitted, cleaned, applied, at, new), number
+
+    def _load(self, uids: Collection[Uid]) -> dict[Uid, Loaded]:
+        """These tasks, from memory where they are there."""
+        missing = [uid for uid in uids if uid not in self._cache]
+        read = dict(load_tasks(self._connection, missing))
+        found = {uid: each for uid in uids if (each := self._cache.get(uid) or read.get(uid))}
+        for uid, each in found.items():
+            self._keep(uid, each)
+        return found
+
+    def _keep(self, uid: Uid, loaded: Loaded) -> None:
+        self._cache[uid] = loaded
+        self._cache.move_to_end(uid)
+        if len(self._cache) > self._cached:
+            self._cache.popitem(last=False)
+
+    def _remember(self, turn: Turn, events: tuple[Event, ...]) -> None:
+        self._usage = turn.applied.snapshot.usage
+        heads = {event.uid: event.hash for event in events}
+        for uid, task in turn.applied.snapshot.tasks.items():
+            before = turn.before.get(uid)
+            self._keep(uid, Loaded(task, heads.get(uid) or (before.head if before else "")))
+        for uid in turn.applied.retired:
+            self._cache.pop(uid, None)
+
+    def _after(self, known: Snapshot, turn: Turn) -> Snapshot:
+        tasks = {**known.tasks, **turn.applied.snapshot.tasks}
+        for uid in turn.applied.retired:
+            tasks.pop(uid, None)
+        return replace(known, tasks=tasks, usage=self._usage, epoch=self.epoch)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, and only while our epoch is the newest; whatever fails, memory is what the disk says."""
+        with translated(self.folder.database):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._require_epoch()
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._cache.clear()
+                raise
+
+    def _require_epoch(self) -> None:
+        (row,) = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'")
+        if int(row[0]) != self.epoch:
+            raise Fenced(
+                f"another controller took over {self.folder.path} (epoch {row[0]}, ours is {self.epoch}): "
+                "nothing was written; end this one"
+            )
+
+    def _meta(self) -> dict[str, str]:
+        return dict(self._rows("SELECT name, value FROM meta"))
+
+    def _set(self, name: str, value: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+
+    def _column(self, statement: str, *parameters: object) -> list[Uid]:
+        return [row[0] for row in self._rows(statement, *parameters)]
+
+    def _rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with translated(self.folder.database):
+            return self._connection.execute(statement, parameters).fetchall()
+
+
+def _opened(folder: StateFolder) -> sqlite3.Connection:
+    """The database of `folder`, whole, in WAL mode and with this release's schema."""
+    connection = connect_writer(folder.database)
+    try:
+        require_ours(connection, folder.database)
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise damaged(folder.database, found)
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise Unsuitable(f"{folder.database} cannot have a write-ahead log on this file system: use a local disk")
+        migrate(connection, folder.database)
+    except BaseException:
+        connection.close()
+        raise
+    keep_open(connection)
+    return connection
