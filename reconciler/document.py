@@ -1,0 +1,123 @@
+"""A task as the step/API engine of old shows it: seed 1's task document, key for key.
+
+Its words map as dialects.md says: `system` is the workflow, an `api` is a call, `_id` of an api the job's name. Before
+a call was made `args` are the texts of its definition, afterwards what was really sent.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+
+from definitions.program import Node, Program
+from reconciler.expectation import expected_finish, node_span
+from reconciler.status import moment
+from reconciler.waiting import Place, place, step_sentence, task_sentence
+from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, State, StepPhase
+from state.records import AttemptRecord, Pin, TaskSnapshot
+
+STATUS = {
+    State.CREATED: "READY",
+    State.RUNNING: "RUNNING",
+    State.FINISHED: "FINISHED",
+    State.FAILED: "FAILED",
+    State.REVOKED: "STOPPED",
+    State.SUSPENDED: "SUSPENDED",
+}
+NOT_STARTED = -1
+Fields = dict[str, Any]
+
+
+def document(task: TaskSnapshot, program: Program, pins: Sequence[Pin], now: datetime) -> Fields:
+    """The task document. `pins` are those of the task, its target's first: they hold the texts of `args`."""
+    record = task.record
+    texts = _texts(pins)
+    return {
+        "_id": record.name,
+        "system": record.target,
+        "step_info": {node.name: _step(task, program, node, texts, now) for node in program.steps},
+        "remain_second": _current_remaining(task, program, now),
+        "expect_finish": moment(expected_finish(program, record)),
+        "status": STATUS[PUBLIC[record.phase]],
+        "process_msg": task_sentence(task, program, now),
+        "last_access": moment(_last_change(task)) or "",
+    }
+
+
+def _step(task: TaskSnapshot, program: Program, node: Node, texts: Fields, now: datetime) -> Fields:
+    where = place(task, node)
+    calls = node.children or (node,)
+    own = texts.get(node.name, {})
+    outputs = where.step.outputs
+    return {
+        "expect_span": _span(node_span(node, task.record.control)),
+        "remain_second": _remaining(task, where, now),
+        "api_status": {_key(call): _call(task, program, call, own, now) for call in calls if call.unit},
+        "status": STATUS[PUBLIC[where.phase]],
+        "response": outputs if isinstance(outputs, dict) else {},
+    }
+
+
+def _call(task: TaskSnapshot, program: Program, node: Node, texts: Fields, now: datetime) -> Fields:
+    where = place(task, node)
+    text = texts.get("calls", {}).get(node.name, {}) if "calls" in texts else texts
+    began = where.phase is not StepPhase.WAITING
+    return {
+        "_id": node.unit.job if node.unit else node.name,
+        "status": STATUS[PUBLIC[where.phase]],
+        "args": _sent(where.attempt) if where.attempt else text.get("with", {}),
+        "procmmsg": step_sentence(task, program, where, now) if began else "",
+    }
+
+
+def _key(node: Node) -> str:
+    """A call goes by its own key; a step that is one job by the job, as in the seed; an inline block by its step."""
+    is_call = "." in node.path
+    return node.unit.job if node.unit and not is_call else node.name
+
+
+def _texts(pins: Sequence[Pin]) -> Fields:
+    """The `steps` of the pinned workflow as its file wrote them; empty for a job."""
+    body = json.loads(pins[0].text) if pins else {}
+    steps = body.get("spec", body).get("steps", {})
+    return steps if isinstance(steps, dict) else {}
+
+
+def _sent(attempt: AttemptRecord) -> Fields:
+    """The arguments of a call: the query of a GET, else the body where that has keys."""
+    parts = [attempt.request.get(name) for name in ("query", "json", "form")]
+    return next((part for part in parts if isinstance(part, dict) and part), {})
+
+
+def _span(span: timedelta | None) -> dict[str, int]:
+    hours = ceil(span.total_seconds() / 3600) if span else 0
+    return {"day": hours // 24, "hour": hours % 24}
+
+
+def _remaining(task: TaskSnapshot, where: Place, now: datetime) -> int:
+    """Whole seconds left of a step: -1 before its start or where nothing is expected, below zero once overdue."""
+    if where.phase in ENDED_STEPS:
+        return 0
+    span = node_span(where.node, task.record.control)
+    if where.step.started_at is None or span is None:
+        return NOT_STARTED
+    return ceil((where.step.started_at + span - now).total_seconds())
+
+
+def _current_remaining(task: TaskSnapshot, program: Program, now: datetime) -> int:
+    """That of the step which is under way, the most pressing one of several: old clients sort by it."""
+    if task.record.phase in ENDED_TASKS:
+        return 0
+    places = [place(task, node) for node in program.steps]
+    begun = [each for each in places if each.step.started_at and each.phase not in ENDED_STEPS]
+    expected = [each for each in begun if node_span(each.node, task.record.control) is not None]
+    return min((_remaining(task, each, now) for each in expected), default=NOT_STARTED)
+
+
+def _last_change(task: TaskSnapshot) -> datetime | None:
+    record = task.record
+    times = [record.created_at, record.started_at, record.finished_at]
+    times += [time for each in task.steps.values() for time in (each.started_at, each.finished_at)]
+    times += [time for each in task.attempts.values() for time in (each.started_at, each.ended_at)]
+    return max((time for time in times if time), default=None)

@@ -1,0 +1,237 @@
+"""What everybody reads: records and the time in, JSON-ready dicts out, the same for the API, the pages and the CLI.
+
+Objects have the form of the files, `{apiVersion, kind, metadata, spec, status}`. The six public states come from
+`state.phases`, the sentences from `reconciler.waiting`; nothing here decides anything.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any
+
+from definitions.models import format_duration
+from definitions.program import Node, Program
+from reconciler.expectation import expected_finish, node_span
+from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
+from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
+from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
+from state.records import AttemptRecord, DefinitionRecord, Event, Origin, Pin, SourceRecord, TaskRecord, TaskSnapshot
+
+API_VERSION = "reconciler/v1"
+Document = dict[str, Any]
+
+
+def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: Sequence[Pin] = ()) -> Document:
+    """One task whole: `status.steps` is the tree in flow order, also what has not started (empty without a program)."""
+    record = snapshot.record
+    steps = [step(snapshot, program, node, now) for node in program.steps] if program else []
+    about = focus(snapshot, program) if program else None
+    reason = task_reason(record, step_reason(about.step, about.attempt) if about else "")
+    status = _task_status(record, reason, task_sentence(snapshot, program, now), expected_finish(program, record), now)
+    return _task_object(record, status | {"definitions": [_pin(pin) for pin in pins], "steps": steps})
+
+
+def summary(record: TaskRecord, now: datetime) -> Document:
+    """One task as lists show it: as `task`, without its steps, with what the controller last said of it as message."""
+    message = task_sentence(TaskSnapshot(record), None, now)
+    return _task_object(record, _task_status(record, task_reason(record), message, record.expected_finish, now))
+
+
+def step(snapshot: TaskSnapshot, program: Program, node: Node, now: datetime) -> Document:
+    """One step or call, with its own `steps` below it: an element of the tree in `task`."""
+    where = place(snapshot, node)
+    span = node_span(node, snapshot.record.control)
+    finish = where.step.started_at + span if where.step.started_at and span is not None else None
+    ended = where.phase in ENDED_STEPS
+    shown: Document = {
+        "name": node.name,
+        "path": node.path,
+        "title": node.title,
+        "state": PUBLIC[where.phase].value,
+        "reason": step_reason(where.step, where.attempt),
+        "message": step_sentence(snapshot, program, where, now),
+        "attempt": where.step.attempt,
+        "calls": where.attempt.call if where.attempt else 0,
+        "outputs": where.step.outputs,
+        "startedAt": moment(where.step.started_at),
+        "finishedAt": moment(where.step.finished_at),
+        "expect": format_duration(span) if span is not None else None,
+        "expectedFinish": moment(finish),
+        "remainingSeconds": remaining(finish, now, ended=ended),
+        "wakeAt": moment(_wake(where)),
+        "waitsFor": list(node.after),
+        "steps": [step(snapshot, program, child, now) for child in node.children],
+    }
+    return shown | {"skip": True} if where.phase is StepPhase.SKIPPED else shown
+
+
+def step_object(snapshot: TaskSnapshot, program: Program, path: str, now: datetime) -> Document:
+    """One step by its path as an object of its own; raises KeyError for a path that the program does not have."""
+    node = program.nodes[path]
+    unit = node.unit
+    metadata = {"namespace": snapshot.record.namespace, "task": snapshot.record.name, "run": snapshot.record.run}
+    spec = {
+        "kind": node.kind,
+        "job": unit.job if unit else None,
+        "driver": unit.driver if unit else None,
+        "if": str(node.condition.text) if node.condition else None,
+        "waitsFor": list(node.after),
+        "continueOnError": node.continue_on_error,
+    }
+    return _object("Step", {**metadata, "name": node.name, "path": path}, spec, step(snapshot, program, node, now))
+
+
+def attempt(record: AttemptRecord, task_name: str = "") -> Document:
+    """One attempt: what was asked (secrets as `***`), how often it was called and what it answered."""
+    metadata = {"namespace": record.namespace, "task": task_name, "path": record.path, "number": record.number}
+    spec = {"driver": record.driver, "job": record.job, "request": record.request}
+    status = {
+        "state": PUBLIC[record.phase].value,
+        "reason": ATTEMPT_REASONS[record.phase],
+        "message": record.message,
+        "calls": record.call,
+        "resends": record.resends,
+        "answer": record.answer,
+        "outputs": record.outputs,
+        "code": record.code,
+        "exitCode": record.code if record.driver != "http" else None,
+        "handle": record.handle,
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.ended_at),
+        "deadline": moment(record.deadline),
+        "wakeAt": moment(record.wake_at),
+    }
+    return _object("Attempt", {**metadata, "key": record.key, "externalName": record.name}, spec, status)
+
+
+def event(record: Event, identity: tuple[str, str] = ("", "")) -> Document:
+    """One state change with its cause. `identity` is (namespace, name) of its task, empty if that is gone."""
+    cause = record.cause
+    return {
+        "sequence": record.sequence,
+        "at": moment(record.at),
+        "uid": record.uid,
+        "namespace": identity[0],
+        "task": identity[1],
+        "subject": record.subject,
+        "path": record.path,
+        "attempt": record.attempt,
+        "before": record.before,
+        "after": record.after,
+        "reason": record.reason,
+        "message": record.message,
+        "cause": {
+            "kind": cause.kind,
+            "reference": cause.reference,
+            "author": cause.author,
+            "message": cause.message,
+        },
+        "hash": record.hash,
+    }
+
+
+def definition(record: DefinitionRecord) -> Document:
+    """One document of the active revision, accepted or with its problems; `spec` is what is in force, else None."""
+    body = json.loads(record.text) if record.text else {}
+    metadata = {"namespace": record.namespace, "name": record.name} | body.get("metadata", {})
+    status = {
+        "accepted": record.accepted,
+        "inForce": bool(record.digest),
+        "digest": record.digest,
+        "source": {"commit": record.commit, "path": record.path, "blob": record.blob, "document": record.index},
+        "problems": [dict(problem) for problem in record.problems],
+    }
+    return _object(record.kind, metadata, body.get("spec", body or None), status)
+
+
+def source(record: SourceRecord) -> Document:
+    """Where definitions come from, what is in force of it, and the conditions that keep something newer out."""
+    revision_ = {
+        "commit": record.commit,
+        "author": record.author,
+        "email": record.email,
+        "subject": record.subject,
+        "committedAt": moment(record.committed_at),
+        "activatedAt": moment(record.activated_at),
+    }
+    bad = [each for each in record.conditions if each.get("status") != "False" and each.get("type") != "Ready"]
+    reason = bad[0].get("reason", "") if bad else "Active" if record.commit else "Unseen"
+    ready = condition("Ready", reason, bad[0].get("message", "") if bad else "", met=bool(record.commit) and not bad)
+    given = [dict(each) for each in record.conditions]
+    conditions = given if any(each.get("type") == "Ready" for each in given) else [ready, *given]
+    status = {"revision": revision_, "observedAt": moment(record.observed_at), "conditions": conditions}
+    spec = {"location": record.location, "ref": record.ref, "path": record.path}
+    return _object("Source", {"name": record.name}, spec, status)
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time as RFC 3339 in UTC with milliseconds, or None."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+
+
+def remaining(finish: datetime | None, now: datetime, *, ended: bool) -> int | None:
+    """Whole seconds until `finish`, below zero when overdue, 0 once ended; None where nothing is expected."""
+    if finish is None:
+        return None
+    return 0 if ended else ceil((finish - now).total_seconds())
+
+
+def _object(kind: str, metadata: Mapping[str, Any], spec: Any, status: Document) -> Document:
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": dict(metadata), "spec": spec, "status": status}
+
+
+def _task_object(record: TaskRecord, status: Document) -> Document:
+    metadata = {
+        "namespace": record.namespace,
+        "name": record.name,
+        "uid": record.uid,
+        "run": record.run,
+        "number": record.number,
+        "labels": dict(record.labels),
+        "annotations": dict(record.annotations),
+        "createdAt": moment(record.created_at),
+    }
+    return _object("Task", metadata, {record.kind.lower(): record.target, "with": dict(record.params)}, status)
+
+
+def _task_status(record: TaskRecord, reason: str, message: str, finish: datetime | None, now: datetime) -> Document:
+    return {
+        "state": PUBLIC[record.phase].value,
+        "reason": reason,
+        "message": message,
+        "conditions": conditions(record, reason, message),
+        "createdAt": moment(record.created_at),
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.finished_at),
+        "expectedFinish": moment(finish),
+        "remainingSeconds": remaining(finish, now, ended=record.phase in ENDED_TASKS),
+        "deadline": moment(record.deadline),
+        "outputs": record.outputs,
+        "control": dict(record.control),
+        "deletePolicy": record.delete_policy,
+        "source": {"name": record.source, **_origin(record.origin)},
+    }
+
+
+def _origin(origin: Origin) -> Document:
+    return {
+        "commit": origin.commit,
+        "path": origin.path,
+        "blob": origin.blob,
+        "author": origin.author,
+        "email": origin.email,
+        "subject": origin.subject,
+        "signer": origin.signer,
+    }
+
+
+def _pin(pin: Pin) -> Document:
+    place_ = {"commit": pin.commit, "path": pin.path}
+    return {"kind": pin.kind, "namespace": pin.namespace, "name": pin.name, "digest": pin.digest, **place_}
+
+
+def _wake(where: Place) -> datetime | None:
+    if where.phase in ENDED_STEPS:
+        return None
+    return where.step.wake_at or (where.attempt.wake_at if where.attempt and not where.attempt.ended else None)

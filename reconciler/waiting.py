@@ -1,0 +1,215 @@
+"""Why is it waiting? One sentence for a step and one for a task, made of what is stored and the time alone.
+
+The sentence is what a person asks for first, so it names the step, what it waits for, how long still, and where a
+person has to act, what to commit.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
+
+from definitions.program import Node, Program
+from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
+
+STOPPED_STEPS = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
+ACTIVE_STEPS = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
+_OUTCOMES = {StepPhase.FAILED: "failed", StepPhase.LOST: "has an unknown outcome", StepPhase.CANCELLED: "was stopped"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One step of one run with the rows that it has; a step without a row waits."""
+
+    node: Node
+    step: StepRecord
+    attempt: AttemptRecord | None
+
+    @property
+    def phase(self) -> StepPhase:
+        return self.step.phase
+
+
+def place(task: TaskSnapshot, node: Node) -> Place:
+    """The step `node` of `task`."""
+    row = task.steps.get(node.path) or StepRecord(task.record.uid, node.path)
+    return Place(node, row, task.attempts.get(node.path))
+
+
+def leaves(task: TaskSnapshot, program: Program) -> Iterator[Place]:
+    """The steps and calls that do work themselves, in flow order; a step that failed beside its calls for itself."""
+    for node in program.steps:
+        calls, whole = [place(task, each) for each in node.children], place(task, node)
+        alone = not calls or (_stopped(whole) and not any(map(_stopped, calls)))
+        yield from [whole] if alone else calls
+
+
+def focus(task: TaskSnapshot, program: Program) -> Place | None:
+    """The step that a sentence about the whole task speaks of: what moves, else what holds it, else what is next."""
+    places = list(leaves(task, program))
+    if task.record.phase is TaskPhase.FAILED:
+        return min(filter(_stopped, places), key=lambda each: each.phase is not StepPhase.LOST, default=None)
+    moving = [each for each in places if each.phase in ACTIVE_STEPS]
+    return next(iter(moving or [each for each in places if each.phase is StepPhase.WAITING]), None)
+
+
+def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime) -> str:
+    """Why the task is where it is; empty for one that finished without anything to say."""
+    record = task.record
+    match record.phase:
+        case TaskPhase.UNADOPTED:
+            return (
+                record.message
+                or "not adopted: this state folder is new to the task; run `reconciler adopt` to begin it"
+            )
+        case TaskPhase.SUSPENDED:
+            return _suspended(record, now) + _still_running(task, program)
+        case TaskPhase.REMOVED:
+            return "its file was removed: nothing new starts; add the file again to go on" + _still_running(
+                task, program
+            )
+        case TaskPhase.REVOKING:
+            return f"being revoked: {_count(sum(not each.ended for each in task.attempts.values()), 'attempt')} still to stop"
+        case TaskPhase.RUNNING:
+            return _under_way(task, program, now) or record.message
+        case TaskPhase.FAILED:
+            return _failed(task, program, now) or record.message or "failed"
+        case TaskPhase.CREATED:
+            return record.message or "starts in the next turn of the loop"
+        case _:
+            return record.message
+
+
+def step_sentence(task: TaskSnapshot, program: Program, where: Place, now: datetime) -> str:
+    """Why one step is where it is; for an ended one what its last attempt said."""
+    match where.phase:
+        case StepPhase.WAITING:
+            return _waits(task, program, where.node)
+        case StepPhase.QUEUED:
+            return f"{where.node.path} is queued: {where.step.message or 'no room for another call now'}"
+        case StepPhase.RETRYING:
+            return _retrying(where, now)
+        case StepPhase.RUNNING:
+            return _running(where, now)
+        case StepPhase.LOST:
+            return _held(where)
+        case StepPhase.FAILED:
+            return f"{where.node.path} failed: {_said(where) or 'without a message'}"
+        case _:
+            return _said(where)
+
+
+def duration_text(seconds: float) -> str:
+    """A span for people in at most two units: `4 s`, `3 min 20 s`, `2 h 5 min`, `3 d`; parts of a second round up."""
+    rest = max(0, ceil(seconds))
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        if number or (unit == "s" and not parts):
+            parts.append((number, unit))
+    return " ".join(f"{number} {unit}" for number, unit in parts[:2])
+
+
+def _said(where: Place) -> str:
+    return where.step.message or (where.attempt.message if where.attempt else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _when(at: datetime | None, now: datetime) -> str:
+    if at is None or at <= now:
+        return "now"
+    return f"in {duration_text((at - now).total_seconds())}"
+
+
+def _names(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{', '.join(paths[:-1])} and {paths[-1]}"
+
+
+def _waits(task: TaskSnapshot, program: Program, node: Node) -> str:
+    earlier = [place(task, program.nodes[path]) for path in node.after if path in program.nodes]
+    stopped = [each for each in earlier if _stopped(each)]
+    if stopped:
+        first = stopped[0]
+        return f"{node.path} waits behind {first.node.path}, which {_OUTCOMES[first.phase]}"
+    open_ = [each.node.path for each in earlier if each.phase not in ENDED_STEPS]
+    if open_:
+        return f"{node.path} waits for {_names(open_)}"
+    parent = node.path.rpartition(".")[0]
+    if parent in program.nodes and place(task, program.nodes[parent]).phase is StepPhase.WAITING:
+        return f"{node.path} waits for {parent} to begin"
+    return f"{node.path} starts in the next turn of the loop"
+
+
+def _retrying(where: Place, now: datetime) -> str:
+    said = _said(where)
+    past = f"attempt {where.step.attempt} failed" if where.step.attempt else ""
+    why = ": ".join(text for text in (past, said) if text)
+    return f"{where.node.path} tries again {_when(where.step.wake_at, now)}" + (f": {why}" if why else "")
+
+
+def _running(where: Place, now: datetime) -> str:
+    path, attempt = where.node.path, where.attempt
+    if attempt is None or attempt.ended:
+        return where.step.message or f"{path} goes on in the next turn of the loop"
+    match attempt.phase:
+        case AttemptPhase.POLLING if not attempt.in_flight:
+            return f"{path} polls again {_when(attempt.wake_at, now)}: {attempt.message or 'until is not true yet'}"
+        case AttemptPhase.INTENT | AttemptPhase.PREPARED:
+            return f"{path} is being started: attempt {attempt.number} by {attempt.driver}"
+        case AttemptPhase.CANCELLING:
+            return f"{path} is being stopped: attempt {attempt.number} by {attempt.driver}"
+        case AttemptPhase.POLLING:
+            return f"{path} waits for the answer to call {attempt.call} of attempt {attempt.number}"
+    since = f", for {duration_text((now - attempt.started_at).total_seconds())}" if attempt.started_at else ""
+    return f"{path} runs: attempt {attempt.number} by {attempt.driver}{since}"
+
+
+def _held(where: Place) -> str:
+    evidence = _said(where) or "nobody can say what became of it"
+    number = where.step.attempt or (where.attempt.number if where.attempt else 1)
+    return f"held: the outcome of {where.node.path} attempt {number} is unknown: {evidence}; commit resolve or retry"
+
+
+def _under_way(task: TaskSnapshot, program: Program | None, now: datetime) -> str:
+    about = focus(task, program) if program else None
+    if program is None or about is None:
+        return ""
+    others = sum(each.phase in ACTIVE_STEPS for each in leaves(task, program)) - 1
+    more = f" (and {_count(others, 'other step')} under way)" if others > 0 else ""
+    return step_sentence(task, program, about, now) + more
+
+
+def _failed(task: TaskSnapshot, program: Program | None, now: datetime) -> str:
+    about = focus(task, program) if program else None
+    if program is None or about is None:
+        return ""
+    others = sum(_stopped(each) for each in leaves(task, program)) - 1
+    more = f" (and {_count(others, 'other step')} failed)" if others > 0 else ""
+    return step_sentence(task, program, about, now) + more
+
+
+def _stopped(where: Place) -> bool:
+    return where.phase in STOPPED_STEPS and not where.node.continue_on_error
+
+
+def _suspended(record: TaskRecord, now: datetime) -> str:
+    said = _word(record.control, "reason") or record.message
+    until = _word(record.control, "until")
+    resumes = f", until {until}" if until else "; commit `state: running` to go on"
+    return f"suspended: {said}{resumes}" if said else f"suspended{resumes}"
+
+
+def _still_running(task: TaskSnapshot, program: Program | None) -> str:
+    if program is None:
+        return ""
+    paths = [each.node.path for each in leaves(task, program) if each.phase is StepPhase.RUNNING]
+    return f"; {_names(paths)} still finishes" if paths else ""
+
+
+def _word(control: Mapping[str, Json], key: str) -> str:
+    value = control.get(key)
+    return value if isinstance(value, str) else ""
