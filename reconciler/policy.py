@@ -9,17 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue
 
 from definitions.models import Model
 from reconciler.errors import Refusal
+from reconciler.urls import read_url
 
 Kind = Literal["drivers", "hosts", "images", "namespaces", "secrets", "privileged"]
 Patterns = tuple[Annotated[str, Field(min_length=1)], ...]
 
-_PORTS = {"http": 80, "https": 443}
 _CODES: Mapping[str, str] = {"hosts": "E-HTTP-HOST"}
 
 
@@ -181,21 +180,8 @@ def _http_questions(request: Mapping[str, JsonValue]) -> Iterator[_Question]:
 
 
 def _host_question(url: JsonValue, method: JsonValue) -> _Question:
-    text = str(url)
-    # urlsplit and an HTTP client part ways over a backslash and over white space: refuse what two readers read differently.
-    if "\\" in text or any(char.isspace() or ord(char) < 0x20 for char in text):
-        raise ValueError("the URL holds a backslash, a space or a control character")
-    parts = urlsplit(text)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError("the URL is not an http or https URL with a host")
-    if "@" in parts.netloc:
-        raise ValueError("the URL names a user: send credentials in a header with a secret reference")
-    host = parts.hostname.rstrip(".")
-    try:
-        host = host.encode("idna").decode() if not host.isascii() else host
-    except UnicodeError:
-        raise ValueError(f"the host {host!r} is not a name") from None
-    return _Question("hosts", host.lower(), str(method).upper(), parts.port or _PORTS[parts.scheme])
+    parts = read_url(str(url))
+    return _Question("hosts", parts.host, str(method).upper(), parts.port)
 
 
 def _container_questions(request: Mapping[str, JsonValue]) -> Iterator[_Question]:

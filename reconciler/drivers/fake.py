@@ -116,9 +116,10 @@ class FakeDriver:
         work = self.target.work.get(call.call_key)
         if work is None:
             return NotStarted("the target does not know the key")
+        seen = self._look(work)
         if work.looks:
             work.looks -= 1
-        return self._look(work)
+        return seen
 
     async def cancel(self, call: Call, handle: Json) -> Observation:
         """End what still runs."""

@@ -1,0 +1,90 @@
+"""A driver block on its way to its target: secrets put in, scalars spelled as text, and a guard for what comes back."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from definitions.values import Json, spell
+from reconciler.drivers.protocol import Call, LogSink
+from reconciler.secrets.forms import forms
+from reconciler.secrets.redaction import RedactedStream, Redactor
+
+
+def fill(call: Call) -> tuple[dict[str, Any], Redactor]:
+    """The block with the secret values in their places, and the Redactor that hides them.
+
+    Raises SecretUnavailable, and ValueError where a pointer leads nowhere.
+    """
+    block: dict[str, Any] = dict(call.request)
+    if not call.secret_references:
+        return block, _NOTHING
+    block = copy.deepcopy(block)
+    values = {pointer: call.secrets.resolve(reference) for pointer, reference in call.secret_references.items()}
+    for pointer, value in values.items():
+        _put(block, pointer, value)
+    return block, Redactor(forms(values.values()))
+
+
+_NOTHING = Redactor(())
+
+
+def _put(block: Any, pointer: str, value: str) -> None:
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    try:
+        for part in parts[:-1]:
+            block = block[_key(block, part)]
+        block[_key(block, parts[-1])] = value
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise ValueError(f"the secret's place {pointer} is not in the request") from None
+
+
+def _key(container: Any, part: str) -> str | int:
+    return int(part) if isinstance(container, list) else part
+
+
+def spelled(value: Json) -> str:
+    """A scalar as text (true, false, 5), a list or mapping as compact JSON: what targets that know only text are given."""
+    return spell(value)
+
+
+def spelled_values(block: Mapping[str, Any], name: str) -> dict[str, str]:
+    """The mapping at `name` with every value as text; entries that are None are left out."""
+    return {key: spell(value) for key, value in (block.get(name) or {}).items() if value is not None}
+
+
+def redacted(value: Json, redactor: Redactor) -> Json:
+    """`value` with stars in every text and key; a number that spells a secret becomes stars whole."""
+    if isinstance(value, str):
+        return redactor.text(value)
+    if isinstance(value, list):
+        return [redacted(each, redactor) for each in value]
+    if isinstance(value, dict):
+        return {redactor.text(key): redacted(each, redactor) for key, each in value.items()}
+    if isinstance(value, int | float) and not isinstance(value, bool) and redactor.text(str(value)) != str(value):
+        return "***"
+    return value
+
+
+class GuardedLog:
+    """A LogSink that lets no secret through, also not over the border of two writes."""
+
+    def __init__(self, log: LogSink, redactor: Redactor) -> None:
+        self._log = log
+        self._redactor = redactor
+        self._streams: dict[str, RedactedStream] = {}
+
+    def write(self, data: bytes, stream: str = "stdout") -> None:
+        """Pass on what can be shown now."""
+        guard = self._streams.setdefault(stream, RedactedStream(self._redactor))
+        if shown := guard.take(data):
+            self._log.write(shown, stream)
+
+    def line(self, text: str) -> None:
+        """A line of the driver itself."""
+        self._log.write(self._redactor.text(text).encode(errors="replace") + b"\n", "driver")
+
+    def close(self) -> None:
+        """Pass on what was held back."""
+        for stream, guard in self._streams.items():
+            if rest := guard.finish():
+                self._log.write(rest, stream)
