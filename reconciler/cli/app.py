@@ -1,0 +1,125 @@
+"""The command line: which commands there are, and how each of them ends.
+
+Everything that a command needs is imported when it runs, so that `--help` answers at once. A foreseen error is one line
+on stderr with what to do about it; exit code 2 belongs to `plan` (there are changes), so wrong usage ends with 1.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from reconciler.cli import admin, check, read, run, write
+from reconciler.cli.failure import DONE, FAILED
+from reconciler.errors import ReconcilerError
+
+Command = Callable[..., int]
+
+COMMANDS: dict[str, Command] = {
+    "init": write.init,
+    "validate": check.validate,
+    "plan": check.plan,
+    "simulate": check.simulate,
+    "run": run.run,
+    "serve": run.serve,
+    "tree": read.tree,
+    "why": read.why,
+    "logs": read.logs,
+    "adopt": admin.adopt,
+    "graph": check.graph,
+    "schema": check.schema,
+    "demo": admin.demo,
+    "demo-service": admin.demo_service,
+    "version": admin.version,
+}
+GET: dict[str, Command] = {
+    "tasks": read.tasks,
+    "task": read.task,
+    "events": read.events,
+    "definitions": read.definitions,
+    "revisions": read.revisions,
+    "sources": read.sources,
+}
+HELP = """What should run is a file in Git; reconciler makes it run and tells everyone how far it is.
+
+Start here:
+  reconciler demo           watch a commit become a finished workflow
+  reconciler init           make a first repository
+  reconciler run            follow the repository in this folder
+  reconciler tree TASK      see how far a task is"""
+GET_HELP = """List what there is, or show one task.
+
+Example:
+  reconciler get tasks --status FAILED -o json"""
+
+
+class Commands(TyperGroup):
+    """A group whose commands return their exit code and whose errors are one line; alone it prints its help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, or `--help` where there are none."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def main(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Run the command that the arguments name, and end the process with its exit code."""
+        options["standalone_mode"] = False
+        try:
+            code = super().main(*arguments, **options)
+        except (typer.Abort, TyperException) as error:
+            code = _report(error.format_message() if isinstance(error, TyperException) else "stopped")
+        except Exception as error:
+            if not _foreseen(error):
+                raise
+            code = _report(str(error))
+        sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _group(text: str, commands: dict[str, Command]) -> typer.Typer:
+    group = typer.Typer(
+        cls=Commands,
+        help=_shaped(text),
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, command in commands.items():
+        group.command(name, help=_shaped(command.__doc__ or ""))(command)
+    return group
+
+
+def _shaped(text: str) -> str:
+    """Help in which the paragraphs that show commands keep their lines."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join("\b\n" + each if "\n  reconciler " in each else each for each in paragraphs)
+
+
+app = _group(HELP, COMMANDS)
+app.add_typer(_group(GET_HELP, GET), name="get")
+
+
+def main() -> NoReturn:
+    """The entry point `reconciler`."""
+    app(prog_name="reconciler")
+    raise AssertionError("unreachable: the group ends the process")
+
+
+def _foreseen(error: Exception) -> bool:
+    """Whether `error` is one of the product's own; the packages below know nothing of each other's errors."""
+    from definitions.revision import SourceUnavailable
+    from state.errors import StateError
+
+    return isinstance(error, ReconcilerError | SourceUnavailable | StateError)
+
+
+def _report(message: str) -> int:
+    if message:
+        print(f"error: {' '.join(message.split()).replace('Value error, ', '')}", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    main()

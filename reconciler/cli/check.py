@@ -1,0 +1,162 @@
+"""The commands to look before one leaps: are the files right, what would happen, what would a workflow do.
+
+None of them changes anything, in files, in state or at a target.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reconciler.cli.failure import CHANGES, DONE, FAILED, Failure
+from reconciler.cli.options import DEFAULT_STATE, Output, OutputOption, PathOption, RefOption, SourceOption
+
+
+class Drawing(StrEnum):
+    """Languages for graphs."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+
+
+FolderOption = Annotated[str, typer.Option("--source", metavar="PATH", help="The folder with the definition files.")]
+WorkflowArgument = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Its name, or namespace/name.")]
+
+
+def validate(
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A folder or one file, as it lies on disk.")] = ".",
+    output: OutputOption = Output.TEXT,
+) -> int:
+    """Check definition files, committed or not.
+
+    One line per problem, as file:line:column code message; exit code 1 if one of them is an error.
+
+    Example:
+      reconciler validate definitions/demo
+    """
+    from reconciler.cli import render, work_tree
+
+    found = work_tree.load(path)
+    if output is Output.JSON:
+        counts = {"files": found.files, "definitions": len(found.library.definitions), "errors": found.errors}
+        render.print_json(counts | {"problems": [problem.as_dict() for problem in found.problems]})
+        return FAILED if found.errors else DONE
+    for problem in found.problems:
+        print(render.inert(problem))
+    print(_summary(len(found.library.definitions), found.files, found.errors, len(found.problems) - found.errors))
+    return FAILED if found.errors else DONE
+
+
+def _summary(definitions: int, files: int, errors: int, warnings: int) -> str:
+    what = f"{definitions} definitions in {files} files"
+    return f"{what}: {errors} errors, {warnings} warnings" if errors or warnings else f"{what}: all good"
+
+
+def plan(
+    source: SourceOption = ".",
+    ref: RefOption = None,
+    path: PathOption = ".",
+    state: Annotated[
+        Path, typer.Option("--state", metavar="DIR", help="The state folder to compare with.")
+    ] = DEFAULT_STATE,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="A", help="Compare commit A, as if fully applied, …")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="B", help="… with commit B; no state folder is read.")
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> int:
+    """Show what the controller would do next.
+
+    One signed line per action. Exit code 0: nothing to do, 2: changes, 1: error.
+
+    Example, for the check of a pull request:
+      reconciler plan --base origin/main --head HEAD
+    """
+    from reconciler.cli import forecast, render
+
+    if (base is None) != (head is None):
+        raise Failure("--base and --head belong together; give both, or neither")
+    place = forecast.Place(source, ref, path)
+    found = forecast.between(place, base, head) if base and head else forecast.next_turn(place, state)
+    if output is Output.JSON:
+        render.print_json(found.as_dict())
+    else:
+        _print_forecast(found)
+    if found.problems and any(not problem.warning for problem in found.problems):
+        return FAILED
+    return CHANGES if found.actions else DONE
+
+
+def _print_forecast(found: Any) -> None:
+    from reconciler.cli import render
+
+    for problem in found.problems:
+        print(render.inert(problem), file=sys.stderr)
+    for line in (*found.notes, *found.actions, found.summary):
+        print(render.inert(line))
+
+
+def simulate(
+    workflow: WorkflowArgument,
+    given: Annotated[
+        list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="A parameter; repeatable.")
+    ] = None,
+    source: FolderOption = ".",
+    output: OutputOption = Output.TEXT,
+) -> int:
+    """Run a workflow offline, from sample answers.
+
+    Every job answers with its `sample`. Planner and judgement are the real ones; nothing is called and no time passes.
+
+    Example:
+      reconciler simulate grade --with name=alice
+    """
+    from reconciler.cli import render, screen, simulation, work_tree
+
+    program = work_tree.program(work_tree.load(source), "Workflow", workflow)
+    found = simulation.run(program, simulation.parse_values(given or []))
+    if output is Output.JSON:
+        render.print_json(found)
+    else:
+        screen.show(found)
+    return DONE if found["status"]["state"] == "FINISHED" else FAILED
+
+
+def graph(
+    workflow: WorkflowArgument,
+    language: Annotated[
+        Drawing, typer.Option("--format", help="The language to write the graph in.")
+    ] = Drawing.MERMAID,
+    source: FolderOption = ".",
+    output: OutputOption = Output.TEXT,
+) -> int:
+    """Write the order of a workflow's steps as a graph.
+
+    Example:
+      reconciler graph grade --format dot | dot -Tsvg > grade.svg
+    """
+    from reconciler.cli import drawing, render, work_tree
+
+    program = work_tree.program(work_tree.load(source), "Workflow", workflow)
+    if output is Output.JSON:
+        render.print_json(drawing.as_dict(program))
+    else:
+        print({Drawing.MERMAID: drawing.mermaid, Drawing.DOT: drawing.dot}[language](program), end="")
+    return DONE
+
+
+def schema() -> int:
+    """Print the JSON Schema of all four kinds of file.
+
+    Example:
+      reconciler schema > reconciler.schema.json
+    """
+    from definitions.schema import schema as generated
+    from reconciler.cli import render
+
+    render.print_json(generated())
+    return DONE

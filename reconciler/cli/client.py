@@ -1,0 +1,192 @@
+"""Where the reading commands get their answers: an API over HTTP, or a state folder with no API at all.
+
+Both give the same documents, because the folder is read through the API's own routes, in this process. So a command is
+written once, and a laptop without a running server shows what a cluster shows.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+from reconciler.cli.failure import Failure
+from reconciler.cli.options import DEFAULT_STATE
+
+PAGE = 500
+TOKEN_VARIABLE = "RECONCILER_API_TOKEN_FILE"  # noqa: S105 - the name of a variable that names a file
+SERVER_VARIABLE = "RECONCILER_SERVER"
+STATE_VARIABLE = "RECONCILER_STATE"
+_PATIENCE = 10.0
+
+Value = str | int | Sequence[str] | None
+Query = Mapping[str, Value]
+Answer = dict[str, Any]
+
+
+class NotFound(Failure):
+    """What was asked for is not there."""
+
+
+class Client(Protocol):
+    """Answers of the API below `/api/v1`."""
+
+    def fetch(self, path: str, query: Query) -> bytes:
+        """The body for `path`; raises NotFound, and Failure for every other answer than a good one."""
+        ...
+
+
+def open_client(server: str | None, state: Path | None) -> Client:
+    """The API at `server`, else the state folder, else what the environment names; raises Failure when there is neither."""
+    if server and state:
+        raise Failure("--server and --state are two places to read from; give one of them")
+    server = server or (None if state else os.environ.get(SERVER_VARIABLE))
+    if server:
+        return HttpClient(server)
+    folder = state or Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE)
+    if not folder.is_dir():
+        raise Failure(
+            f"there is no state folder {folder}; give --state DIR or --server URL, or start `reconciler run` here"
+        )
+    return StateClient(folder)
+
+
+class HttpClient:
+    """An API over HTTP. A token for one that wants it is read from a file, so that no shell remembers it."""
+
+    def __init__(self, server: str) -> None:
+        if urlsplit(server).scheme not in {"http", "https"}:
+            raise Failure(f"{server!r} is not the address of a server; write http://127.0.0.1:8080")
+        self.address = server.rstrip("/")
+
+    def fetch(self, path: str, query: Query) -> bytes:
+        headers = {"Authorization": f"Bearer {token}"} if (token := _token()) else {}
+        request = Request(f"{self.address}{_target(path, query)}", headers=headers)  # noqa: S310 - http(s) only, see above
+        try:
+            with urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310
+                body: bytes = response.read()
+                return body
+        except HTTPError as error:
+            raise _refused(error.code, error.read()) from None
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise Failure(
+                f"cannot read from {self.address}: {reason}; is `reconciler run` or `serve` running there?"
+            ) from None
+
+
+def _token() -> str | None:
+    file = os.environ.get(TOKEN_VARIABLE)
+    if not file:
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Failure(f"cannot read the token file {file} of {TOKEN_VARIABLE}: {error.strerror}") from None
+
+
+class StateClient:
+    """A state folder, read through the API's routes without a network."""
+
+    def __init__(self, folder: Path) -> None:
+        from reconciler.api.app import create
+
+        self._app = create(folder)
+
+    def fetch(self, path: str, query: Query) -> bytes:
+        status, body = asyncio.run(_ask(self._app, path, query))
+        if status >= 400:
+            raise _refused(status, body)
+        return body
+
+
+async def _ask(app: Any, path: str, query: Query) -> tuple[int, bytes]:
+    """One GET of an ASGI application: its status and whole body."""
+    status, body = 500, bytearray()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        body.extend(message.get("body", b""))
+
+    target, _, text = _target(path, query).partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": f"/api/v1{path}",
+        "raw_path": target.encode(),
+        "query_string": text.encode(),
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 80),
+    }
+    await app(scope, receive, send)
+    return status, bytes(body)
+
+
+def _target(path: str, query: Query) -> str:
+    given = {key: value for key, value in query.items() if value is not None}
+    return f"/api/v1{quote(path)}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+
+
+def _refused(status: int, body: bytes) -> Failure:
+    """The problem document of a refusal as one line."""
+    try:
+        problem = json.loads(body)
+        text = str(problem.get("detail") or problem.get("title"))
+    except (ValueError, AttributeError):
+        text = body[:200].decode(errors="replace") or f"status {status}"
+    if status == 404:
+        return NotFound(text)
+    if status in {401, 403}:
+        return Failure(f"{text}; name the file of the API's token in {TOKEN_VARIABLE}")
+    return Failure(f"the API answered {status}: {text}")
+
+
+def get(client: Client, path: str, **query: Value) -> Answer:
+    """One JSON document."""
+    answer: Answer = json.loads(client.fetch(path, query))
+    return answer
+
+
+def pages(client: Client, path: str, limit: int | None = None, **query: Value) -> Iterator[Answer]:
+    """The items of a list, page after page, `limit` of them at the most."""
+    left, cursor = limit, None
+    while left is None or left > 0:
+        page = get(client, path, limit=PAGE if left is None else min(PAGE, left), cursor=cursor, **query)
+        yield from page["items"]
+        left = None if left is None else left - len(page["items"])
+        cursor = page["next"]
+        if cursor is None:
+            return
+
+
+def task_path(client: Client, text: str) -> str:
+    """The API's path of the task that `text` names: `namespace/name`, or a name that one namespace only has.
+
+    Raises NotFound, which lists what was meant perhaps, and Failure, which lists the candidates.
+    """
+    if "/" in text:
+        return f"/tasks/{text}"
+    known = [(task["metadata"]["namespace"], task["metadata"]["name"]) for task in pages(client, "/tasks")]
+    found = sorted({namespace for namespace, name in known if name == text})
+    if len(found) > 1:
+        raise Failure(
+            f"several tasks are named {text}: {', '.join(f'{each}/{text}' for each in found)}; write one of these"
+        )
+    if not found:
+        close = get_close_matches(text, {name for _, name in known}, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "`reconciler get tasks` lists what there is"
+        raise NotFound(f"there is no task {text}; {hint}")
+    return f"/tasks/{found[0]}/{text}"

@@ -1,0 +1,292 @@
+"""The demonstration: a commit becomes a finished workflow, and a crash is survived, before your eyes.
+
+It uses the product only as a person would: Git commits, the command `reconciler run`, and reads of the API. Everything
+it claims it checks, and the exit code is 0 only if all of that was true.
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from reconciler.cli import client as api
+from reconciler.cli import screen
+from reconciler.cli.children import Child, wait_for
+from reconciler.cli.client import HttpClient, NotFound
+from reconciler.cli.failure import DONE, FAILED, Failure
+from reconciler.cli.repository import Repository
+
+NAMESPACE = "demo"
+NOT_READY = 3
+_PATIENCE = 30.0
+_LOOK_AGAIN = 0.15
+_ENDED = {"FINISHED", "FAILED", "REVOKED"}
+_AUTHOR = {
+    "GIT_AUTHOR_NAME": "Demo Author",
+    "GIT_AUTHOR_EMAIL": "demo@example.invalid",
+    "GIT_COMMITTER_NAME": "Demo Author",
+    "GIT_COMMITTER_EMAIL": "demo@example.invalid",
+}
+_TASK = """\
+apiVersion: reconciler/v1
+kind: Task
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{workflow: grade, with: {{name: {person}}}}}
+"""
+
+
+def show() -> int:
+    """Runs the demonstration. 0 if everything that it says was checked and true, else 1."""
+    started = time.monotonic()
+    old = {each: signal.signal(each, _interrupted) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-")))
+            Demonstration(folder, stack).run()
+    except Failure as error:
+        print(f"\nThe demonstration failed: {error}", file=sys.stderr)
+        return FAILED
+    finally:
+        for each, handler in old.items():
+            signal.signal(each, handler)
+    print(f"\nEverything above was checked. It took {time.monotonic() - started:.0f} s; nothing was left behind.")
+    return DONE
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    """Ends by an exception, so that the children are ended on the way out."""
+    sys.exit(128 + number)
+
+
+class Demonstration:
+    """Its folder, its children and what they have to prove."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._repository = Repository(folder / "repository", _environment())
+        self._state = folder / "state"
+        self._service: Child
+        self._service_address = ""
+        self._controller: Child
+        self._api: HttpClient
+
+    def run(self) -> None:
+        """The whole story, in order."""
+        self._start_service()
+        self._make_repository()
+        self._start_controller()
+        self._first_task()
+        self._second_task()
+        self._crash()
+        self._read_back()
+
+    def _start_service(self) -> None:
+        _say("1. Something to call: a small service on this machine with six APIs.")
+        log = self._folder / "service.log"
+        arguments = ("demo-service", "--listen", "127.0.0.1:0", "--not-ready", str(NOT_READY))
+        self._service = self._stack.enter_context(Child(log, *arguments, environment=_environment()))
+        self._service_address = wait_for(
+            "the service's address", lambda: _address(self._service.text()), self._service, _PATIENCE
+        )
+        print(
+            f"   It listens on {self._service_address}. api2 is slow: it knows no age for the first {NOT_READY} polls."
+        )
+
+    def _make_repository(self) -> None:
+        _say("2. What should run: a Git repository with one workflow, six jobs and one task.")
+        self._repository.folder.mkdir()
+        self._repository.create()
+        written = []
+        for file in sorted(files("definitions").joinpath("demo").iterdir(), key=lambda each: each.name):
+            if file.name.endswith(".yaml"):
+                text = file.read_text(encoding="utf-8").replace("http://127.0.0.1:9999", self._service_address)
+                (self._repository.folder / file.name).write_text(text, encoding="utf-8")
+                written.append(file.name)
+        commit = self._repository.commit(written, "Grade Alice")
+        print(f"   Committed {', '.join(written)} as {commit}.")
+
+    def _start_controller(self) -> None:
+        arguments = (
+            "run",
+            "--source",
+            str(self._repository.folder),
+            "--state",
+            str(self._state),
+            "--listen",
+            "127.0.0.1:0",
+        )
+        (self._state / "api.json").unlink(missing_ok=True)
+        log = self._folder / "controller.log"
+        self._controller = self._stack.enter_context(Child(log, *arguments, environment=_environment()))
+        self._api = HttpClient(wait_for("the API's address", self._api_address, self._controller, _PATIENCE))
+        wait_for("the first answer of the API", lambda: self._ask("/tasks"), self._controller, _PATIENCE)
+
+    def _api_address(self) -> str | None:
+        try:
+            return str(json.loads((self._state / "api.json").read_text())["address"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _ask(self, path: str) -> dict[str, Any] | None:
+        try:
+            return api.get(self._api, path)
+        except Failure:
+            return None
+
+    def _first_task(self) -> None:
+        _say("3. The loop: `reconciler run` follows the repository. Nobody calls it; it saw the commit.")
+        print("   step1, then step2 and step3, then step4; step3 waits for step2's age. This is the live tree:\n")
+        self._watch("grade-alice")
+        self._check_calls("grade-alice")
+
+    def _second_task(self) -> None:
+        _say("4. A second task is a second commit. The controller notices by itself.")
+        begun = time.monotonic()
+        self._commit_task("grade-bob", "bob")
+        wait_for("the second task", lambda: self._task("grade-bob"), self._controller, _PATIENCE)
+        print(f"   Picked up {time.monotonic() - begun:.2f} s after `git commit`.\n")
+        self._watch("grade-bob")
+        self._check_calls("grade-bob")
+
+    def _crash(self) -> None:
+        _say("5. A crash. The controller is killed (SIGKILL) in the middle of a third task.")
+        self._commit_task("grade-carol", "carol")
+        task = wait_for("the middle of the third task", self._half_done, self._controller, _PATIENCE)
+        pid = self._controller.pid
+        self._controller.kill()
+        before = self._calls(task)
+        print(f"   Process {pid} is dead. Done by then: {', '.join(_finished(task['status']['steps']))}.")
+        print("   Now it starts again, on the same state folder:\n")
+        self._start_controller()
+        self._watch("grade-carol")
+        after = self._calls(task)
+        _check("step1 had finished before the crash and was not called again", before["/api1"] == after["/api1"] == 1)
+        self._check_calls("grade-carol", resent=1)
+
+    def _half_done(self) -> Mapping[str, Any] | None:
+        """The third task once step1 has finished and step2 has asked at least once."""
+        task = self._task("grade-carol")
+        steps = {step["path"]: step for step in task["status"]["steps"]} if task else {}
+        if not task or steps["step1"]["state"] != "FINISHED":
+            return None
+        return task if self._calls(task).get("/api2") else None
+
+    def _read_back(self) -> None:
+        _say("6. Reading it back. The API offers, among others:")
+        for path in ("/", "/api/v1/tasks", f"/api/v1/tasks/{NAMESPACE}/grade-alice", "/api/v1/events", "/openapi.json"):
+            print(f"   {self._api.address}{path}")
+        path = f"/tasks/{NAMESPACE}/grade-alice/document"
+        document = api.get(self._api, path)
+        print(f"   {self._api.address}/api/v1{path} answers:\n")
+        _print_document(document)
+        step4 = document["step_info"]["step4"]
+        _check("the document says FINISHED", document["status"] == "FINISHED" and step4["status"] == "FINISHED")
+        _check("the document's step4 has the grade", step4["response"] == {"grade": "A", "msg": "ok"})
+
+    def _commit_task(self, name: str, person: str) -> None:
+        text = _TASK.format(name=name, namespace=NAMESPACE, person=person)
+        (self._repository.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        commit = self._repository.commit([f"{name}.yaml"], f"Grade {person.title()}")
+        print(f"   Committed {name}.yaml as {commit}.")
+
+    def _task(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            return api.get(self._api, f"/tasks/{NAMESPACE}/{name}")
+        except NotFound:
+            return None
+
+    def _watch(self, name: str) -> None:
+        screen.follow(self._versions(name))
+        task = self._task(name)
+        _check(f"{name} is FINISHED", task is not None and task["status"]["state"] == "FINISHED")
+        _check("its grade is A", task is not None and task["status"]["outputs"]["grade"] == "A")
+
+    def _versions(self, name: str) -> Iterator[Mapping[str, Any]]:
+        deadline = time.monotonic() + _PATIENCE
+        found = wait_for(f"the task {name}", lambda: self._task(name), self._controller, _PATIENCE)
+        while found:
+            yield found
+            if found["status"]["state"] in _ENDED or time.monotonic() > deadline:
+                return
+            time.sleep(_LOOK_AGAIN)
+            found = self._task(name) or found
+
+    def _calls(self, task: Mapping[str, Any]) -> dict[str, int]:
+        """How often the service was called for this task, by path; from the service's own count of keys."""
+        counts: dict[str, int] = {}
+        for text, count in self._service_counts().items():
+            path, _, key = text.partition(" ")
+            if key.startswith(f"{task['metadata']['uid']}/"):
+                counts[path] = counts.get(path, 0) + count
+        return counts
+
+    def _service_counts(self) -> dict[str, int]:
+        from urllib.request import urlopen
+
+        with urlopen(f"{self._service_address}/counts", timeout=10) as response:  # noqa: S310 - our own child's address
+            found: dict[str, int] = json.load(response)["keys"]
+            return found
+
+    def _check_calls(self, name: str, resent: int = 0) -> None:
+        """Every API once, api2 until it knew. A poll whose reply died with the controller may be asked again."""
+        task = self._task(name)
+        calls = self._calls(task) if task else {}
+        polls = calls.pop("/api2", 0)
+        print(
+            f"   The service counts for {name}: api2 {polls} times, every other API {set(calls.values()) or 'never'}."
+        )
+        _check(
+            "the service was called as often as needed and no more",
+            _once(calls) and 0 <= polls - NOT_READY - 1 <= resent,
+        )
+
+
+def _once(calls: Mapping[str, int]) -> bool:
+    return calls == {f"/api{number}": 1 for number in (1, 3, 4, 5, 6)}
+
+
+def _finished(steps: list[Mapping[str, Any]]) -> list[str]:
+    return [step["path"] for step in steps if step["state"] == "FINISHED"]
+
+
+def _address(text: str) -> str | None:
+    found = re.search(r"http://[\d.]+:\d+", text)
+    return found.group() if found else None
+
+
+def _environment() -> dict[str, str]:
+    """The user's environment without settings of the product or of git, and with an author for the commits."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECONCILER_", "GIT_"))}
+    return kept | _AUTHOR | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def _check(claim: str, holds: bool) -> None:
+    if not holds:
+        raise Failure(f"not true: {claim}")
+    print(f"   ok: {claim}", flush=True)
+
+
+def _print_document(document: Mapping[str, Any]) -> None:
+    for key, value in document.items():
+        if key != "step_info":
+            print(f"   {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+    for name, step in document["step_info"].items():
+        print(f"   step_info.{name}: {json.dumps(step, ensure_ascii=False)}")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(show())

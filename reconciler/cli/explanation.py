@@ -1,0 +1,120 @@
+"""Who, why and which bytes: the facts of the API's documents as rows and sentences for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.cli import render
+
+Answer = Mapping[str, Any]
+_SHORT = 10
+
+
+def short(commit: str | None) -> str:
+    """A commit as people write it; a folder's digest keeps its `dir:`."""
+    text = commit or ""
+    return text[: len("dir:") + _SHORT] if text.startswith("dir:") else text[:_SHORT]
+
+
+def sentences(task: Answer, history: Sequence[Answer]) -> list[str]:
+    """Why a task is where it is: the sentence, its steps that wait or failed, its source, its last change."""
+    status = task["status"]
+    name = f"{task['metadata']['namespace']}/{task['metadata']['name']}"
+    head = f"{name} is {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")
+    found = [render.inert(head + (f": {status['message']}" if status.get("message") else ""))]
+    found += [f"  {line}" for line in _open_steps(status.get("steps") or ())]
+    found += facts(task)
+    return found + ([f"last change: {_change(history[-1])}"] if history else [])
+
+
+def reasons(task: Answer, history: Sequence[Answer]) -> dict[str, Any]:
+    """The same for programs."""
+    status = task["status"]
+    kept = ("state", "reason", "message", "conditions", "source", "steps")
+    return {
+        "metadata": task["metadata"],
+        **{key: status.get(key) for key in kept},
+        "lastChange": history[-1] if history else None,
+    }
+
+
+def _open_steps(steps: Sequence[Answer]) -> list[str]:
+    """The steps that say why they are not finished, the innermost only."""
+    found: list[str] = []
+    for step in steps:
+        below = _open_steps(step.get("steps") or ())
+        found += below
+        if not below and step["state"] != "FINISHED" and step.get("message"):
+            found.append(render.inert(f"{step['path']} is {step['state']}: {step['message']}"))
+    return found
+
+
+def facts(task: Answer) -> list[str]:
+    """Where a task comes from and what it says about itself."""
+    status = task["status"]
+    found = [f"desired by: {_origin(status.get('source') or {})}"]
+    if outputs := render.values(status.get("outputs")):
+        found.append(f"outputs: {outputs}")
+    said = [each for each in status.get("conditions") or () if each.get("message")]
+    found += [f"{each['type']}={each['status']}: {each['message']}" for each in said]
+    return [render.inert(line) for line in found]
+
+
+def _origin(source: Answer) -> str:
+    place = source.get("path") or "?"
+    subject = f" “{source['subject']}”" if source.get("subject") else ""
+    author = f" by {source['author']}" if source.get("author") else ""
+    blob = f" (blob {short(source['blob'])})" if source.get("blob") else ""
+    return f"{place} at {short(source.get('commit')) or '?'}{subject}{author}{blob}"
+
+
+def _change(event: Answer) -> str:
+    return render.inert("  ".join(str(cell) for cell in event_row(event) if cell))
+
+
+def event_row(event: Answer) -> tuple[object, ...]:
+    """Time, what, change, cause and message of an event."""
+    what = event.get("path") or event.get("subject")
+    number = f"#{event['attempt']}" if event.get("attempt") else ""
+    change = " → ".join(part for part in (event.get("before"), event.get("after")) if part)
+    cause = event.get("cause") or {}
+    return (
+        event.get("at"),
+        f"{what}{number}",
+        change,
+        " ".join(part for part in (cause.get("kind"), short(cause.get("reference")), cause.get("author")) if part),
+        " ".join(part for part in (event.get("reason"), event.get("message")) if part),
+    )
+
+
+def source_row(source: Answer) -> tuple[object, ...]:
+    """Name, ref, path, commit, author and what its conditions say."""
+    spec, status = source["spec"], source["status"]
+    revision = status["revision"]
+    said = [f"{each['type']}={each['status']} {each.get('message') or ''}".strip() for each in status["conditions"]]
+    place = (source["metadata"]["name"], spec["ref"], spec["path"])
+    return (*place, short(revision["commit"]), revision["author"], "; ".join(said))
+
+
+def definition_row(definition: Answer) -> tuple[object, ...]:
+    """Kind, namespace, name, accepted, file and problems."""
+    status, metadata = definition["status"], definition["metadata"]
+    problems = [f"{each['line']}:{each['column']} {each['code']} {each['message']}" for each in status["problems"]]
+    return (
+        definition["kind"],
+        metadata["namespace"],
+        metadata["name"],
+        "yes" if status["accepted"] else "no",
+        status["source"]["path"],
+        "; ".join(problems),
+    )
+
+
+def revision_row(revision: Answer) -> tuple[object, ...]:
+    """Source, commit, time, author and subject."""
+    return (
+        revision.get("source"),
+        short(revision.get("commit")),
+        revision.get("activatedAt"),
+        revision.get("author"),
+        revision.get("subject"),
+    )

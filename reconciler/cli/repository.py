@@ -1,0 +1,76 @@
+"""A user's repository as the commands that write files see it: made, added to, committed.
+
+It runs the user's own git in the user's own configuration, because the author of a commit is the author of the action.
+Reading definitions is another matter and has its own door (`definitions.sources.git`).
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from reconciler.cli.failure import Failure
+
+_DEADLINE = 60
+_NO_IDENTITY = ("Please tell me who you are", "empty ident", "unable to auto-detect")
+
+
+class Repository:
+    """A work tree. `environment` replaces the process's own (None keeps it)."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self._environment = environment
+
+    def exists(self) -> bool:
+        """Whether the folder lies in a work tree."""
+        done = self._run("rev-parse", "--is-inside-work-tree")
+        return done.returncode == 0 and done.stdout.strip() == "true"
+
+    def create(self, branch: str = "main") -> None:
+        """An empty repository in the folder."""
+        self._git("init", "--quiet", f"--initial-branch={branch}", ".")
+
+    def require_author(self) -> None:
+        """Raises Failure where git does not know whom to name as the author of a commit."""
+        self._git("var", "GIT_AUTHOR_IDENT")
+
+    def ignored(self, path: str) -> bool:
+        """Whether git ignores `path`."""
+        return self._run("check-ignore", "--quiet", "--", path).returncode == 0
+
+    def commit(self, paths: Sequence[str], message: str) -> str:
+        """Commits these files and nothing else that may be staged; the new commit's short hash."""
+        self._git("add", "--", *paths)
+        self._git("commit", "--quiet", f"--message={message}", "--", *paths)
+        return self._git("rev-parse", "--short", "HEAD").strip()
+
+    def _git(self, *arguments: str) -> str:
+        done = self._run(*arguments)
+        if done.returncode:
+            raise Failure(_explain(arguments[0], done.stderr or done.stdout))
+        return done.stdout
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                ["git", *arguments],
+                cwd=self.folder,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_DEADLINE,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise Failure("there is no git here; install it (for example: apt install git)") from None
+        except subprocess.TimeoutExpired:
+            raise Failure(f"`git {arguments[0]}` did not end within {_DEADLINE} s; try it by hand") from None
+
+
+def _explain(command: str, text: str) -> str:
+    if any(sign in text for sign in _NO_IDENTITY):
+        return (
+            "git does not know who you are; tell it with `git config --global user.email YOU@EXAMPLE.ORG` and user.name"
+        )
+    return f"`git {command}` failed: {' '.join(text.split())[:300]}"

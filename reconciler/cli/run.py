@@ -1,0 +1,121 @@
+"""The commands that stay: `run` follows a source and serves its status, `serve` only serves.
+
+Here flags become settings and nothing else; what a setting means is decided where it is used.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.failure import DONE, Failure
+from reconciler.cli.options import DEFAULT_STATE, RefOption
+
+
+class Adopt(StrEnum):
+    """What a state folder without a past does with the tasks it finds."""
+
+    START = "start"
+    HOLD = "hold"
+
+
+SettingsOption = Annotated[
+    Path | None, typer.Option("--settings", metavar="FILE", help="Settings in YAML; RECONCILER_* and flags go over it.")
+]
+ListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen", metavar="HOST:PORT|off", help="Where the API listens.  [default: 127.0.0.1:8080 or the next free]"
+    ),
+]
+
+
+def run(
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="PATH", help="A Git repository, or dir:PATH.  [default: .]")
+    ] = None,
+    ref: RefOption = None,
+    path: Annotated[
+        str | None,
+        typer.Option("--path", metavar="PATH", help="Where in the source the definitions lie.  [default: .]"),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="The state folder.  [default: .reconciler]")
+    ] = None,
+    listen: ListenOption = None,
+    adopt: Annotated[
+        Adopt | None, typer.Option("--adopt", help="What to do with tasks that a new state folder finds already there.")
+    ] = None,
+    enable: Annotated[
+        list[str] | None,
+        typer.Option("--enable", metavar="DRIVER", help="Switch on a driver, e.g. process; repeatable."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait while another controller holds the state folder.")] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when nothing is left to do: 0 finished, 1 failed, 2 held.")
+    ] = False,
+    allow_prune: Annotated[
+        int | None,
+        typer.Option("--allow-prune", min=1, metavar="N", help="A folder source may remove this many tasks."),
+    ] = None,
+    settings: SettingsOption = None,
+) -> int:
+    """Make what the files want run, and serve its status.
+
+    It follows the source until Ctrl-C ends it; what is under way at a target goes on and is found again.
+
+    Example:
+      reconciler run --source . --until-idle
+    """
+    flags = {
+        "source.location": source,
+        "source.ref": ref,
+        "source.path": path,
+        "state": str(state) if state else None,
+        "listen": listen,
+        "adopt": adopt.value if adopt else None,
+        "wait": wait or None,
+        **_enabled(enable or []),
+    }
+    from reconciler.controller import RunOptions
+    from reconciler.controller import run as run_controller
+    from reconciler.settings import load
+
+    loaded = load(settings, os.environ, flags)
+    return run_controller(loaded, RunOptions(until_idle=until_idle, allow_prune=allow_prune))
+
+
+def _enabled(drivers: list[str]) -> dict[str, bool]:
+    from reconciler.settings import DriversSettings
+
+    known = DriversSettings.model_fields
+    if unknown := [driver for driver in drivers if driver not in known]:
+        raise Failure(f"--enable {unknown[0]}: there is no such driver in this version; there are {', '.join(known)}")
+    return {f"drivers.{driver}.enabled": True for driver in drivers}
+
+
+def serve(
+    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="The state folder to read.")] = DEFAULT_STATE,
+    listen: ListenOption = None,
+    settings: SettingsOption = None,
+) -> int:
+    """Serve the status API of a state folder, no more.
+
+    It only reads, and needs no controller.
+
+    Example:
+      reconciler serve --state .reconciler --listen 127.0.0.1:8081
+    """
+    from reconciler.api.serve import serve as serve_api
+    from reconciler.settings import load
+
+    if not state.is_dir():
+        raise Failure(f"there is no state folder {state}; `reconciler run` makes one, --state names another")
+    loaded = load(settings, os.environ, {"state": str(state), "listen": listen})
+    if loaded.listen == "off":
+        raise Failure("there is nothing to serve with listen off; give --listen HOST:PORT")
+    chosen = "listen" in loaded.model_fields_set
+    serve_api(loaded.state, loaded.listen if chosen else None, loaded.api.token_file)
+    return DONE

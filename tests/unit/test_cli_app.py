@@ -1,0 +1,83 @@
+"""How the command line answers as such: help that teaches, errors on one line, exit codes that scripts can rely on."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from reconciler.cli.app import COMMANDS, GET, app
+
+HELP_LIMIT = 0.5
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), prog_name="reconciler")
+
+
+def test_help_lists_every_command():
+    result = invoke("--help")
+
+    assert result.exit_code == 0
+    for name in (*COMMANDS, "get"):
+        assert f"  {name} " in result.stdout
+
+
+def test_without_arguments_the_help_is_shown():
+    assert invoke().stdout == invoke("--help").stdout
+    assert "definitions" in invoke("get").stdout
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"get {each}" for each in GET)])
+def test_the_help_of_every_command_shows_an_example(name):
+    result = invoke(*name.split(), "--help")
+
+    assert result.exit_code == 0
+    assert f"  reconciler {name}" in result.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_first_sentence_of_every_command_fits_the_list(name):
+    command = get_command(app).commands[name]
+
+    assert not command.get_short_help_str(60).endswith("...")
+
+
+def test_help_needs_less_than_half_a_second():
+    begun = time.perf_counter()
+    best = min(_timed_help() for _ in range(3))
+
+    assert best < HELP_LIMIT, f"{best:.2f} s of {time.perf_counter() - begun:.2f} s"
+
+
+def _timed_help() -> float:
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "reconciler.cli.app", "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("run", "--nonsense"), ("tree",), ("version", "-o", "xml"), ("tree", "x", "--state", "/nonexistent")],
+)
+def test_wrong_usage_is_one_line_on_stderr_and_exit_code_1(arguments):
+    result = invoke(*arguments)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_version_is_printed_for_people_and_programs():
+    assert invoke("version").stdout.strip()
+    assert invoke("version", "-o", "json").stdout.startswith("{")
+
+
+def test_an_unknown_driver_is_refused_with_those_that_exist():
+    result = invoke("run", "--enable", "teleport")
+
+    assert result.exit_code == 1
+    assert "http, process" in result.stderr
