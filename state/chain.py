@@ -1,35 +1,29 @@
-"""The hash chain over the events of one task: whoever edits or drops one has to rewrite all that follow, and the head."""
+"""The hash chain over the events of one task: whoever edits or drops one has to rewrite all that follow, and the head.
+
+It is computed over the cells of a row, so that checking it needs no more than the rows.
+"""
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
 
-from state.records import Event
-from state.rows import to_json, to_microseconds
+from state.records import Uid
+from state.rows import EVENTS, Row, to_json
 
-
-def link(previous: str, event: Event) -> str:
-    """The hash of `event` (its own `hash` aside) after an event with the hash `previous` ("" for the first), in hex."""
-    cause = event.cause
-    told = [
-        *(previous, event.sequence, event.uid, to_microseconds(event.at), event.subject, event.path, event.attempt),
-        *(event.before, event.after, event.reason, event.message),
-        *(cause.kind, cause.reference, cause.author, cause.message),
-    ]
-    return hashlib.sha256(to_json(told).encode()).hexdigest()
+UID, SEQUENCE, HASH = (EVENTS.names.index(each) for each in ("uid", "sequence", "hash"))
 
 
-def linked(event: Event, sequence: int, previous: str) -> Event:
-    """`event` with its place in the history."""
-    placed = replace(event, sequence=sequence)
-    return replace(placed, hash=link(previous, placed))
+def link(previous: str, row: Row) -> str:
+    """The hash of an event's `row` (all but its last cell, the hash) after an event with the hash `previous`, in hex."""
+    return hashlib.sha256(f"{previous}{to_json(row[:HASH])}".encode()).hexdigest()
 
 
-def first_break(events: Iterable[Event]) -> Event | None:
-    """The first event of one task, oldest first, that does not follow from those before it."""
-    previous = ""
-    for event in events:
-        if event.hash != link(previous, event):
-            return event
-        previous = event.hash
-    return None
+def breaks(rows: Iterable[Row], heads: dict[Uid, str]) -> Iterable[Row]:
+    """The rows, of any tasks and in the order of their sequence, that do not follow from those before them.
+
+    `heads` collects the hash of the last event of each task.
+    """
+    for row in rows:
+        uid = Uid(str(row[UID]))
+        if row[HASH] != link(heads.get(uid, ""), row):
+            yield row
+        heads[uid] = str(row[HASH])

@@ -72,7 +72,7 @@ _FIRST = (
     'lost', 'cancelled')),
   reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT, attempt INTEGER NOT NULL, failures INTEGER NOT NULL,
   wake_at INTEGER, started_at INTEGER, finished_at INTEGER, PRIMARY KEY (uid, path)
-) STRICT""",
+) STRICT, WITHOUT ROWID""",
     """CREATE TABLE attempts (
   uid TEXT NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
   namespace TEXT NOT NULL, driver TEXT NOT NULL, job TEXT NOT NULL, request TEXT NOT NULL, secrets TEXT NOT NULL,
@@ -82,7 +82,7 @@ _FIRST = (
   call INTEGER NOT NULL, answered INTEGER NOT NULL, resends INTEGER NOT NULL, handle TEXT, answer TEXT, outputs TEXT,
   code INTEGER, message TEXT NOT NULL, wake_at INTEGER, deadline INTEGER, started_at INTEGER, ended_at INTEGER,
   cleanup INTEGER NOT NULL CHECK (cleanup IN (0, 1)), PRIMARY KEY (uid, path, number)
-) STRICT""",
+) STRICT, WITHOUT ROWID""",
     "CREATE INDEX attempts_unfinished ON attempts (uid) WHERE ended_at IS NULL",
     "CREATE INDEX attempts_uncleaned ON attempts (uid) WHERE cleanup = 1",
     """CREATE TRIGGER attempts_are_final BEFORE UPDATE ON attempts

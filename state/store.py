@@ -9,7 +9,7 @@ them back from rows costs more than planning them; what is in memory is always w
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -46,7 +46,9 @@ _KNOWN = """SELECT namespace, name, uid, run, digest, live, phase = ? FROM tasks
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit made durable: the snapshot after it, its events, and the change signal that readers see."""
+    """What a commit made durable: the snapshot after it, its events (without their places in the history), and the
+    change signal that readers see.
+    """
 
     sequence: int
     snapshot: Snapshot
@@ -126,15 +128,15 @@ class Store:
             return Committed(self._sequence, known)
         with self._transaction():
             turn, number = self._turn(changes, at)
-            events = write_turn(self._connection, turn, self._sequence)
+            heads = write_turn(self._connection, turn, self._sequence)
             for change in changes:
                 if isinstance(change, Activated | SourceReported):
                     write_source(self._connection, change)
-            sequence = self._sequence + max(1, len(events))
+            sequence = self._sequence + max(1, len(turn.applied.events))
             self._set("sequence", str(sequence))
         self._sequence, self._number = sequence, number
-        self._remember(turn, events)
-        return Committed(sequence, self._after(known, turn), events)
+        self._remember(turn, heads)
+        return Committed(sequence, self._after(known, turn), turn.applied.events)
 
     def due(self, now: datetime, limit: int) -> tuple[list[Uid], datetime | None]:
         """Up to `limit` tasks whose wake-up time has come, earliest first, and when the next one after them is due."""
@@ -273,12 +275,10 @@ class Store:
         if len(self._cache) > self._cached:
             self._cache.popitem(last=False)
 
-    def _remember(self, turn: Turn, events: tuple[Event, ...]) -> None:
+    def _remember(self, turn: Turn, heads: Mapping[Uid, str]) -> None:
         self._usage = turn.applied.snapshot.usage
-        heads = {event.uid: event.hash for event in events}
         for uid, task in turn.applied.snapshot.tasks.items():
-            before = turn.before.get(uid)
-            self._keep(uid, Loaded(task, heads.get(uid) or (before.head if before else "")))
+            self._keep(uid, Loaded(task, heads[uid]))
         for uid in turn.applied.retired:
             self._cache.pop(uid, None)
 

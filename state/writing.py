@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from state.chain import linked
+from state.chain import HASH, SEQUENCE, link
 from state.changes import Activated, Admitted, Applied, Cleaned, SourceReported
 from state.errors import AlreadyRan
 from state.loading import Loaded
-from state.records import Event, SourceRecord, TaskRecord, TaskSnapshot, Tombstone, Uid
+from state.records import SourceRecord, TaskRecord, TaskSnapshot, Tombstone, Uid
 from state.rows import (
     ATTEMPTS,
     DEFINITIONS,
@@ -61,18 +61,18 @@ class Turn:
         return None if uid in self.new or uid not in self.before else self.before[uid].task
 
 
-def write_turn(connection: sqlite3.Connection, turn: Turn, sequence: int) -> tuple[Event, ...]:
-    """Write everything that concerns tasks; the events come back with their place after `sequence` in the history."""
+def write_turn(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dict[Uid, str]:
+    """Write everything that concerns tasks, the events numbered from `sequence` + 1; returns the last hash of each task."""
     for change in turn.admitted:
         _admit(connection, change, turn)
     _write_tasks(connection, turn)
     _write_steps(connection, turn)
     _write_attempts(connection, turn)
-    events = _write_events(connection, turn, sequence)
+    heads = _write_events(connection, turn, sequence)
     _write_wakes(connection, turn)
     for uid in turn.applied.retired:
         _retire(connection, uid, turn)
-    return events
+    return heads
 
 
 def write_source(connection: sqlite3.Connection, change: Activated | SourceReported) -> None:
@@ -141,16 +141,18 @@ def _write_attempts(connection: sqlite3.Connection, turn: Turn) -> None:
     connection.executemany("UPDATE attempts SET cleanup = 0 WHERE uid = ? AND path = ? AND number = ?", cleaned)
 
 
-def _write_events(connection: sqlite3.Connection, turn: Turn, sequence: int) -> tuple[Event, ...]:
+def _write_events(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dict[Uid, str]:
     heads = {uid: loaded.head for uid, loaded in turn.before.items()}
-    events = []
+    rows = []
     for number, event in enumerate(turn.applied.events, sequence + 1):
-        events.append(linked(event, number, heads.get(event.uid, "")))
-        heads[event.uid] = events[-1].hash
-    connection.executemany(EVENTS.insert, map(EVENTS.row, events))
-    told = {event.uid for event in events} - turn.applied.retired
+        row = EVENTS.row(event)
+        row[SEQUENCE] = number
+        heads[event.uid] = row[HASH] = link(heads.get(event.uid, ""), row)
+        rows.append(row)
+    connection.executemany(EVENTS.insert, rows)
+    told = {event.uid for event in turn.applied.events} - turn.applied.retired
     connection.executemany("UPDATE tasks SET head = ? WHERE uid = ?", [(heads[uid], uid) for uid in told])
-    return tuple(events)
+    return heads
 
 
 def _write_wakes(connection: sqlite3.Connection, turn: Turn) -> None:
