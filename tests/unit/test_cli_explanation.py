@@ -1,0 +1,87 @@
+"""Who, why and which bytes, told from the documents that the API gives."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from definitions.program import Node, Program
+from reconciler import status
+from reconciler.cli import explanation, render
+from state.phases import StepPhase, TaskPhase
+from state.records import (
+    Cause,
+    DefinitionRecord,
+    Event,
+    Origin,
+    SourceRecord,
+    StepRecord,
+    TaskRecord,
+    TaskSnapshot,
+    Uid,
+)
+
+NOW = datetime(2026, 11, 22, 12, 0, 10, tzinfo=UTC)
+UID = Uid("u" * 32)
+
+
+@pytest.fixture
+def document() -> dict:
+    origin = Origin("c0ffee" * 7, "demo/grade.yaml", "b10b" * 10, "Ada", "ada@example.org", "Grade Alice")
+    record = TaskRecord(
+        UID, "main", "demo", "grade-alice", 1, "Workflow", "grade", origin, "d", "d", ("p",), {}, NOW - timedelta(minutes=1),
+        phase=TaskPhase.FAILED, started_at=NOW - timedelta(minutes=1), finished_at=NOW,
+    )  # fmt: skip
+    steps = (Node("step1", "step1", "unit"), Node("step2", "step2", "unit", after=("step1",)))
+    program = Program("Workflow", "grade", {}, steps, ("step1", "step2"), nodes={node.path: node for node in steps})
+    rows = {"step1": StepRecord(UID, "step1", StepPhase.FAILED, message="status 500", started_at=NOW, finished_at=NOW)}
+    return status.task(TaskSnapshot(record, rows), program, NOW)
+
+
+@pytest.fixture
+def event() -> dict:
+    cause = Cause("observation", "u/step1/-/1/1")
+    return status.event(
+        Event(UID, NOW, "attempt", "step1", 1, "started", "failed", "Failed", "status 500", cause, 7),
+        ("demo", "grade-alice"),
+    )
+
+
+def test_why_tells_the_state_the_failed_step_and_the_author(document, event):
+    found = explanation.sentences(document, [event])
+
+    assert found[0].startswith("demo/grade-alice is FAILED")
+    assert any("step1 is FAILED: " in line and "status 500" in line for line in found)
+    assert "desired by: demo/grade.yaml at c0ffeec0ff “Grade Alice” by Ada (blob b10bb10bb1)" in found
+    assert any(line.startswith("last change: 2026-11-22T12:00:10.000Z  step1#1  started → failed") for line in found)
+
+
+def test_why_for_programs_has_the_same_facts(document, event):
+    found = explanation.reasons(document, [event])
+
+    assert found["state"] == "FAILED"
+    assert found["source"]["author"] == "Ada"
+    assert found["lastChange"]["sequence"] == 7
+
+
+def test_the_tree_reads_what_the_status_module_writes(document):
+    found = [str(line) for line in render.lines(document, NOW)]
+
+    assert found[0].startswith("✗ demo/grade-alice  FAILED  0/2 done")
+    assert found[1].startswith("  ✗ step1  FAILED")
+    assert found[2].startswith("  ○ step2  CREATED")
+
+
+def test_rows_are_made_from_the_documents_of_the_api():
+    source = status.source(SourceRecord("main", "/srv/ops", "main", ".", "c0ffee" * 7, "Ada"))
+    problem = {"file": "a.yaml", "line": 3, "column": 5, "code": "E-FIELD", "message": "no"}
+    definition = status.definition(
+        DefinitionRecord("a.yaml", 0, "b", "c", "Job", "default", "a", "", "", False, (problem,))
+    )
+
+    assert explanation.source_row(source)[:5] == ("main", "main", ".", "c0ffeec0ff", "Ada")
+    assert explanation.definition_row(definition) == ("Job", "default", "a", "no", "a.yaml", "3:5 E-FIELD no")
+
+
+def test_a_folder_revision_keeps_its_prefix():
+    assert explanation.short("dir:" + "a" * 64) == "dir:aaaaaaaaaa"
+    assert explanation.short(None) == ""
