@@ -6,16 +6,32 @@ shapes; whether names exist and expressions make sense is checked where definiti
 
 import re
 import unicodedata
+import zoneinfo
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    Strict,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _MAX_DURATION = timedelta(days=3650)
+_CRON = re.compile(r"[0-9A-Za-z*/,\-]+( [0-9A-Za-z*/,\-]+){4}")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, format (bidi, zero width), no characters
 
 
 def parse_duration(value: object) -> timedelta:
@@ -49,7 +65,9 @@ def _bounded(seconds: float, value: object) -> timedelta:
 
 
 def _name(value: str) -> str:
-    bad = next((char for char in value if char == "/" or unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}), None)
+    if value.isascii() and value.isprintable() and "/" not in value and value == value.strip():
+        return value
+    bad = next((char for char in value if char == "/" or unicodedata.category(char) in _HIDDEN), None)
     if bad is not None:
         raise ValueError(f"the character U+{ord(bad):04X} cannot stand in a name")
     if value != value.strip():
@@ -75,6 +93,25 @@ def _moment(value: object) -> object:
     return value
 
 
+def _explain(state: str, reason: str | None) -> None:
+    if state != "running" and not (reason or "").strip():
+        raise ValueError(f"`reason` is missing: say why it is {state}")
+
+
+def _cron(value: str) -> str:
+    if _CRON.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is not five cron fields (minute hour day month weekday)")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone; write one as Asia/Shanghai") from None
+    return value
+
+
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$"},
@@ -96,9 +133,16 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Model(BaseModel):
-    """Frozen, camelCase outside, no unknown keys."""
+    """Frozen, camelCase outside, no unknown keys, no conversions: `yes` is no boolean and 1 is no text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=False,
+        hide_input_in_errors=True,
+    )
 
 
 class SecretReference(Model):
@@ -107,8 +151,18 @@ class SecretReference(Model):
     secret: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")]
 
 
-Text = str | SecretReference
-Word = str | int | float | bool | SecretReference
+def _is_reference(value: object) -> str:
+    return "reference" if isinstance(value, dict | SecretReference) else "plain"
+
+
+# told apart before they are read, so that a mistake is one message and not one for each branch
+Text = Annotated[
+    Annotated[str, Tag("plain")] | Annotated[SecretReference, Tag("reference")], Discriminator(_is_reference)
+]
+Word = Annotated[
+    Annotated[str | int | float | bool, Tag("plain")] | Annotated[SecretReference, Tag("reference")],
+    Discriminator(_is_reference),
+]
 
 
 class Metadata(Model):
@@ -131,10 +185,10 @@ class ParamType(StrEnum):
 class Param(Model):
     """A parameter; the short form `name: string` means a required one of that type without a default."""
 
-    type: ParamType = ParamType.ANY
+    type: Annotated[ParamType, Strict(False)] = ParamType.ANY
     default: JsonValue = None
     required: bool | None = None  # None: required unless it has a default
-    enum: list[JsonValue] | None = None
+    enum: Annotated[list[JsonValue], Field(min_length=1)] | None = None
     description: str = ""
 
     @property
@@ -188,7 +242,7 @@ class Http(Model):
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     url: Annotated[str, Field(min_length=1, max_length=8192)]
-    query: dict[str, JsonValue | SecretReference] = {}
+    query: dict[str, JsonValue] = {}
     headers: dict[str, Text] = {}
     # `json` would hide a method of BaseModel
     json_body: Annotated[JsonValue, Field(alias="json")] = None
@@ -251,6 +305,14 @@ class Container(Model):
     receipt: Literal["auto", "always", "never"] = "auto"
     run: ContainerRun | None = None
 
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.exec is None) == (self.run is None):
+            raise ValueError("give either `exec`, for running containers, or `run`, for a new one")
+        if self.exec is not None and self.in_ is None:
+            raise ValueError("`exec` needs `in`: which containers it runs in")
+        return self
+
 
 class KubernetesExec(Model):
     namespace: str = "default"
@@ -259,6 +321,12 @@ class KubernetesExec(Model):
     container: str | None = None
     command: list[Text] | str
     receipt: Literal["auto", "always", "never"] = "auto"
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.selector is None) == (self.pod is None):
+            raise ValueError("give either `selector` or `pod`")
+        return self
 
 
 class KubernetesJob(Model):
@@ -281,12 +349,18 @@ class Kubernetes(Model):
     exec: KubernetesExec | None = None
     job: KubernetesJob | None = None
 
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.exec is None) == (self.job is None):
+            raise ValueError("give either `exec`, for existing pods, or `job`")
+        return self
+
 
 class Ansible(Model):
     nodes: list[str] | str
     user: str = "root"
     tasks: list[dict[str, JsonValue]] | list[str]
-    params: dict[str, JsonValue | SecretReference] = {}
+    params: dict[str, JsonValue] = {}
     forks: Count = 5
     mode: Literal["single", "perNode"] = "single"
 
@@ -319,8 +393,13 @@ class _Blocks(Model):
     script: Script | None = None
 
     @property
+    def drivers(self) -> tuple[str, ...]:
+        """The blocks that are given; more than one is a mistake that the compiler reports."""
+        return tuple(name for name in DRIVERS if getattr(self, name) is not None)
+
+    @property
     def driver(self) -> str | None:
-        return next((name for name in DRIVERS if getattr(self, name) is not None), None)
+        return next(iter(self.drivers), None)
 
 
 class _Options(Model):
@@ -337,7 +416,7 @@ class _Options(Model):
     expect: Duration | None = None
     parallelism: Count | None = None
     concurrency: Concurrency | None = None
-    on_lost: OnLost | None = None
+    on_lost: Annotated[OnLost, Strict(False)] | None = None
     sample: JsonValue = None
 
 
@@ -362,6 +441,12 @@ class Approval(Model):
 class Wait(Model):
     for_: Annotated[Duration | None, Field(alias="for")] = None
     until: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.for_ is None) == (self.until is None):
+            raise ValueError("give either `for`, a duration, or `until`, a time")
+        return self
 
 
 class Step(Call):
@@ -390,9 +475,22 @@ class WorkflowSpec(Model):
 
 
 class TaskSpec(Model):
+    """What a task runs, and with which parameters."""
+
     workflow: Name | None = None
     job: Name | None = None
     with_: Annotated[dict[Identifier, JsonValue], Field(alias="with")] = {}
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.workflow is None) == (self.job is None):
+            raise ValueError("give either `workflow` or `job`: what is to run")
+        return self
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Kind and name of what runs."""
+        return ("Workflow", self.workflow) if self.workflow is not None else ("Job", self.job or "")
 
 
 class RetryFailed(Model):
@@ -433,29 +531,47 @@ class Control(Model):
     repin: Annotated[str, Field(min_length=4)] | None = None
     steps: dict[str, StepControl] = {}
 
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        _explain(self.state, self.reason)
+        return self
+
 
 class TriggerTask(TaskSpec):
-    pass
-
-
-class TriggerSpec(Model):
-    task: TriggerTask
-    cron: str | None = None
-    timezone: str = "UTC"
-    missed: Literal["skip", "latest", "all"] = "latest"
-    within: Duration | None = None
-    overlap: Literal["skip", "queue", "replace"] = "skip"
-    on_commit: "OnCommit | None" = None
-    on_change: Literal[True] | None = None
+    """What each of a trigger's tasks runs."""
 
 
 class OnCommit(Model):
     paths: Annotated[list[str], Field(min_length=1)]
 
 
+class TriggerSpec(Model):
+    """When a task comes to be: at times, at commits or at changed inputs."""
+
+    task: TriggerTask
+    cron: Annotated[str, AfterValidator(_cron)] | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    missed: Literal["skip", "latest", "all"] = "latest"
+    within: Duration | None = None
+    overlap: Literal["skip", "queue", "replace"] = "skip"
+    on_commit: OnCommit | None = None
+    on_change: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if sum(each is not None for each in (self.cron, self.on_commit, self.on_change)) != 1:
+            raise ValueError("give one of `cron`, `onCommit` and `onChange`, not several")
+        return self
+
+
 class TriggerControl(Model):
     state: Literal["running", "suspended"] = "running"
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        _explain(self.state, self.reason)
+        return self
 
 
 class _Envelope(Model):
@@ -481,9 +597,15 @@ class Task(_Envelope):
     """One desired run."""
 
     kind: Literal["Task"]
-    spec: TaskSpec | None = None
+    spec: TaskSpec | None = None  # none: this file controls a task that a trigger made
     delete_policy: Literal["finish", "revoke"] = "finish"
     control: Control = Control()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.spec is None and "control" not in self.model_fields_set:
+            raise ValueError("`spec` is missing: what is to run")
+        return self
 
 
 class Trigger(_Envelope):

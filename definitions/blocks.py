@@ -1,0 +1,215 @@
+"""What a driver block may hold: secrets as references only, no value inside a shell's program, no forbidden host.
+
+These are properties of the text, whatever an operator's policy allows, so a pull request shows them long before a
+driver would refuse.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from definitions.addresses import forbidden
+from definitions.documents import Path
+from definitions.findings import Report
+from definitions.models import Model, SecretReference
+from definitions.scopes import ANSWER, Site, texts
+from definitions.values import Json
+
+HIDDEN = "***"
+"""What stands in a request where a secret goes."""
+
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh", "fish", "su", "runuser"})
+_SHELL_OPTION = re.compile(r"-[A-Za-z]*c|--command")
+_PLACEHOLDER = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
+_SECRET = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+def block_value(block: Model) -> dict[str, Any]:
+    """A driver block as JSON, with what the file says and nothing else, named as in the file."""
+    dumped: dict[str, Any] = block.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return dumped
+
+
+def hide_secrets(value: Json, site: Site) -> tuple[Json, dict[str, str]]:
+    """`value` with `***` where a secret reference stands, and the references by JSON pointer."""
+    references: dict[str, str] = {}
+    return _hidden(value, (), site, references), references
+
+
+def refuse_secrets(value: Json, path: Path, report: Report) -> None:
+    """Report every secret reference in `value`: outside a driver block it would become data, and data are stored."""
+    for place in _references(value, path):
+        report.add(place, "E-SECRET", "a secret can only be used inside a driver block, where it never becomes data")
+
+
+def check_block(driver: str, value: Mapping[str, Any], site: Site) -> None:
+    """Report what the block of `driver` must not say, whoever allows what."""
+    check = _CHECKS.get(driver)
+    if check is not None:
+        check(value, site)
+
+
+def _hidden(value: Json, path: Path, site: Site, references: dict[str, str]) -> Json:
+    if isinstance(value, list):
+        return [_hidden(each, (*path, index), site, references) for index, each in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if not _is_reference(value):
+        return {key: _hidden(each, (*path, key), site, references) for key, each in value.items()}
+    reference = value["secret"]
+    if isinstance(reference, str) and _SECRET.fullmatch(reference) and len(reference) <= 255:
+        references[_pointer(path)] = reference
+    else:
+        site.report.add((*site.path, *path), "E-SECRET", "a secret is named by fixed text: provider-path/key")
+    return HIDDEN
+
+
+def _is_reference(value: Mapping[str, Json] | SecretReference) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and "secret" in value
+
+
+def _references(value: Json, path: Path) -> Iterator[Path]:
+    if isinstance(value, dict):
+        if _is_reference(value) and isinstance(value["secret"], str):
+            yield path
+        else:
+            for key, each in value.items():
+                yield from _references(each, (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _references(each, (*path, index))
+
+
+def _pointer(path: Path) -> str:
+    return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in path)
+
+
+def _check_http(value: Mapping[str, Any], site: Site) -> None:
+    for keys in (("url",), ("verify", "url"), ("cancel", "url")):
+        url = _dig(value, keys)
+        if isinstance(url, str) and (reason := url_objection(url)) is not None:
+            site.report.add((*site.path, *keys), "E-HTTP-HOST", reason)
+    answer = replace(site, scope=ANSWER)
+    for keys in (("alreadyExists",), ("verify", "found"), ("verify", "result")):
+        text = _dig(value, keys)
+        if isinstance(text, str):
+            _check_answer_expression(text, answer.at(*keys))
+
+
+def _check_answer_expression(text: str, site: Site) -> None:
+    """The driver reads these over the answer alone; a value spliced into one would be code."""
+    if "${{" in text:
+        site.report.add(site.path, "E-EXPR-SYNTAX", "this is an expression already; write it without ${{ }}")
+    else:
+        site.expression(text)
+
+
+def url_objection(url: str) -> str | None:
+    """Why the fixed part of `url` is refused; None if it is usable or only known when it is called."""
+    fixed, dynamic, _ = url.partition("${{")
+    if dynamic and not re.search(r"[:/?#\\@]", fixed):
+        return None
+    scheme = _SCHEME.match(fixed)
+    if scheme is None:
+        return "a URL begins with http:// or https://"
+    if scheme[1].lower() not in ("http", "https"):
+        return f"the scheme {scheme[1][:20]}: is refused; only http and https are called"
+    rest = fixed[scheme.end() :]
+    if dynamic and rest in ("", "/", "//"):
+        return None
+    if not rest.startswith("//"):
+        return f"write {scheme[1]}:// before the host"
+    return _authority_objection(rest[2:], complete=not dynamic)
+
+
+def _authority_objection(rest: str, *, complete: bool) -> str | None:
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    ends = complete or len(authority) < len(rest)
+    if "@" in authority:
+        return "user names and passwords in a URL are refused; use a header with a secret"
+    if "\\" in authority:
+        return "a backslash in the host is refused: programs read it differently"
+    if not ends:
+        return None  # part of the host is known only when it is called
+    bracketed = re.fullmatch(r"(\[[^\]]*\])(:[0-9]{1,5})?", authority)
+    host, colon, port = (bracketed[1], "", "") if bracketed else authority.partition(":")
+    if colon and not re.fullmatch(r"[0-9]{0,5}", port):
+        return f"{port[:20]!r} is no port"
+    reason = forbidden(host)
+    return f"the host {host[:80]!r} is refused: {reason}" if reason else None
+
+
+def _check_process(value: Mapping[str, Any], site: Site) -> None:
+    _check_command(site, [("command",)], value)
+
+
+def _check_container(value: Mapping[str, Any], site: Site) -> None:
+    _check_command(site, [("exec",), ("args",)], value)
+    _check_command(site, [("run", "command")], value)
+
+
+def _check_kubernetes(value: Mapping[str, Any], site: Site) -> None:
+    _check_command(site, [("exec", "command")], value)
+    _check_command(site, [("job", "command"), ("job", "args")], value)
+
+
+def _check_script(value: Mapping[str, Any], site: Site) -> None:
+    if any(texts(value.get("body"))):
+        message = "a value inside code would become code; read it as `params.<name>`"
+        site.report.add((*site.path, "body"), "E-SHELL-INTERPOLATION", message)
+
+
+_CHECKS = {
+    "http": _check_http,
+    "process": _check_process,
+    "container": _check_container,
+    "kubernetes": _check_kubernetes,
+    "script": _check_script,
+}
+
+
+def _check_command(site: Site, places: list[tuple[str, ...]], value: Mapping[str, Any]) -> None:
+    """Report arguments with `${{ }}` that a shell would read as its program."""
+    words = [word for keys in places for word in _words(_dig(value, keys), (*site.path, *keys))]
+    shell = next((index for index, (_, word) in enumerate(words) if word.rpartition("/")[2] in _SHELLS), None)
+    if shell is None:
+        return
+    if (path := _program(words[shell + 1 :])) is not None:
+        message = "a value inside a shell's program would be run; pass it as an argument after it and read \"$1\""
+        site.report.add(path, "E-SHELL-INTERPOLATION", message)
+
+
+def _program(words: list[tuple[Path, str]]) -> Path | None:
+    """Where a program with `${{ }}` in it is handed to a shell."""
+    for index, (path, option) in enumerate(words):
+        if option.startswith("--command=") and "${{" in option:
+            return path
+        following = words[index + 1 : index + 2]
+        if _SHELL_OPTION.fullmatch(option) and any("${{" in program for _, program in following):
+            return following[0][0]
+    return None
+
+
+def _words(command: object, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(command, str):
+        yield from ((path, word) for word in _split(command))
+    elif isinstance(command, list):
+        yield from (((*path, index), word) for index, word in enumerate(command) if isinstance(word, str))
+
+
+def _split(command: str) -> list[str]:
+    """The words of a command written as one text; a `${{ }}` stays in the word that it stands in."""
+    marked = _PLACEHOLDER.sub("${{}}", command)
+    try:
+        return shlex.split(marked)
+    except ValueError:
+        return marked.split()
+
+
+def _dig(value: object, keys: Path) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
