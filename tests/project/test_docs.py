@@ -1,13 +1,14 @@
 """What is written is true: pages equal their generators, examples validate, commands exist, links lead somewhere."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from definitions import documents
-from definitions.models import KINDS
+from definitions.library import build
+from definitions.sources.folder import FolderSource
+from reconciler.settings import load
 from tests.project import commands, fields, picture, write_docs
 from tests.project.modules import ROOT, modules
 from tests.project.test_architecture import tracked
@@ -82,14 +83,13 @@ def test_every_setting_has_a_meaning():
 
 
 @pytest.mark.parametrize(("page", "text"), fenced("yaml"))
-def test_an_example_is_a_valid_definition(page, text):
-    found, problems = documents.read(page.name, text.encode())
-    assert [str(problem) for problem in problems] == []
-    values: list[Any] = [document.value for document in found]
-    ours = [value for value in values if value.get("apiVersion") == "reconciler/v1"]
-    assert ours
-    for value in ours:
-        KINDS[value["kind"]].model_validate(value)
+def test_an_example_is_a_library_without_a_problem(page, text, tmp_path):
+    (tmp_path / "example.yaml").write_text(text, encoding="utf-8")
+    source = FolderSource("main", tmp_path, ".", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    library = build(source.tree(source.revision()), source.read, drivers=frozenset({"http", "process"}))
+    assert [str(problem) for problem in library.problems] == []
+    assert len(library.definitions) == text.count("apiVersion: reconciler/v1")
+    assert library.definitions
 
 
 @pytest.mark.parametrize("line", console_lines())
@@ -161,3 +161,10 @@ def texts():
         file = ROOT / name
         if file.is_file() and name != "LICENSE":
             yield name, file.read_text(encoding="utf-8", errors="replace")
+
+
+def test_the_variables_in_the_settings_page_are_understood():
+    text = (write_docs.DOCS / "settings.md").read_text(encoding="utf-8")
+    examples = dict(re.findall(r"`(RECONCILER_\w+)=(\w+)`", text))
+    assert examples
+    load(None, examples, {})
