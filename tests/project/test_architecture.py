@@ -8,6 +8,7 @@ import pytest
 
 from state.phases import ENDED_ATTEMPTS, PUBLIC, TABLE, AttemptPhase, Phase, Signal, State, StepPhase, TaskPhase
 from tests.project.modules import PACKAGES, ROOT, libraries, modules, tree
+from tests.project.picture import box_of
 
 MAX_LINES = 400
 TOP = {"reconciler", "definitions", "state", "tests", "charts", "docs", ".ci"}
@@ -60,6 +61,13 @@ def test_a_client_library_has_one_door(library):
 
 def is_behind(module, door):
     return module.startswith(door) if door.endswith(".") else module == door
+
+
+def test_every_module_that_decides_stands_in_the_contract_of_the_pure():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (pure,) = [contract["source_modules"] for contract in settings if contract["id"] == "pure"]
+    heads = {".".join(module.split(".")[:2]) for module in modules() if box_of(module) in {"plan", "definitions"}}
+    assert sorted(heads - set(pure) - {"definitions.schema"}) == []
 
 
 def test_every_init_is_empty():
