@@ -50,8 +50,13 @@ def validate(
 
 
 def _summary(definitions: int, files: int, errors: int, warnings: int) -> str:
-    what = f"{definitions} definitions in {files} files"
-    return f"{what}: {errors} errors, {warnings} warnings" if errors or warnings else f"{what}: all good"
+    what = f"{_count(definitions, 'definition')} in {_count(files, 'file')}"
+    found = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    return f"{what}: {found if errors or warnings else 'all good'}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def plan(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ NAMESPACE = "demo"
 NOT_READY = 3
 _PATIENCE = 30.0
 _LOOK_AGAIN = 0.15
+_SERVICE_IN_FILES = "http://127.0.0.1:9999"
 _ENDED = {"FINISHED", "FAILED", "REVOKED"}
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "Demo Author",
@@ -105,13 +107,12 @@ class Demonstration:
         _say("2. What should run: a Git repository with one workflow, six jobs and one task.")
         self._repository.folder.mkdir()
         self._repository.create()
-        written = []
-        for file in sorted(files("definitions").joinpath("demo").iterdir(), key=lambda each: each.name):
-            if file.name.endswith(".yaml"):
-                text = file.read_text(encoding="utf-8").replace("http://127.0.0.1:9999", self._service_address)
-                (self._repository.folder / file.name).write_text(text, encoding="utf-8")
-                written.append(file.name)
-        commit = self._repository.commit(written, "Grade Alice")
+        written = dict(_definitions(files("definitions").joinpath("demo")))
+        for name, text in written.items():
+            file = self._repository.folder / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text.replace(_SERVICE_IN_FILES, self._service_address), encoding="utf-8")
+        commit = self._repository.commit(list(written), "Grade Alice")
         print(f"   Committed {', '.join(written)} as {commit}.")
 
     def _start_controller(self) -> None:
@@ -248,6 +249,15 @@ class Demonstration:
             "the service was called as often as needed and no more",
             _once(calls) and 0 <= polls - NOT_READY - 1 <= resent,
         )
+
+
+def _definitions(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(path, text) of every definition file below `folder`."""
+    for entry in sorted(folder.iterdir(), key=lambda each: each.name):
+        if entry.is_dir():
+            yield from _definitions(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name, entry.read_text(encoding="utf-8")
 
 
 def _once(calls: Mapping[str, int]) -> bool:

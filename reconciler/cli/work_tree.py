@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from definitions.library import Library, build
+from definitions.library import Library, Unresolved, build
 from definitions.problems import Problem
 from definitions.program import Program
 from definitions.sources.folder import FolderSource
@@ -68,8 +68,10 @@ def program(work_tree: WorkTree, kind: str, name: str) -> Program:
         raise Failure(_not_one(kind, name, found or known, several=bool(found)))
     try:
         return work_tree.library.program(kind, *found[0])
-    except KeyError:
-        raise Failure(f"the {kind.lower()} {name} has problems; `reconciler validate` names them") from None
+    except Unresolved as error:
+        raise Failure(
+            f"the {kind.lower()} {name} cannot be compiled: {error}; `reconciler validate` says where"
+        ) from None
 
 
 def _not_one(kind: str, name: str, known: Sequence[Sequence[Any]], *, several: bool) -> str:
