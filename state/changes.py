@@ -5,20 +5,11 @@ planner sees after a change is, by construction, what a reader finds after the c
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, TypeVar, assert_never
+from typing import assert_never
 
-from state.phases import (
-    ENDED_ATTEMPTS,
-    ENDED_STEPS,
-    ENDED_TASKS,
-    IllegalTransition,
-    Signal,
-    StepPhase,
-    advance,
-)
+from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, IllegalTransition, Signal, StepPhase, advance
 from state.records import (
     AttemptRecord,
     Cause,
@@ -32,8 +23,9 @@ from state.records import (
     TaskRecord,
     TaskSnapshot,
     Uid,
-    Usage,
+    replace,
 )
+from state.usage import Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +148,9 @@ class SourceReported:
     source: SourceRecord
 
 
-R = TypeVar("R", TaskRecord, StepRecord, AttemptRecord)
-
-TaskChange = (
-    Admitted | Controlled | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned | Retired
-)
+OwnChange = Controlled | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
+"""What happens to a task between its admission and its retirement."""
+TaskChange = Admitted | OwnChange | Retired
 Change = TaskChange | Activated | SourceReported
 
 
@@ -190,8 +180,8 @@ def apply(snapshot: Snapshot, changes: Iterable[Change], at: datetime) -> Applie
     return fold.applied(snapshot)
 
 
-def apply_one(task: TaskSnapshot, change: TaskChange, at: datetime) -> tuple[TaskSnapshot, Event | None]:
-    """One task after one change of its own (not Admitted, not Retired), and the event that tells of it."""
+def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[TaskSnapshot, Event | None]:
+    """One task after one change, and the event that tells of it."""
     match change:
         case TaskAdvanced():
             return _task_advanced(task, change, at)
@@ -207,8 +197,6 @@ def apply_one(task: TaskSnapshot, change: TaskChange, at: datetime) -> tuple[Tas
             return _cleaned(task, change), None
         case Controlled():
             return _controlled(task, change, at)
-        case Admitted() | Retired():
-            raise TypeError(f"{type(change).__name__} is not a change of an existing task")
         case _:
             assert_never(change)
 
@@ -292,42 +280,6 @@ def _require_new(task: TaskSnapshot | None) -> None:
 def _require_over(task: TaskSnapshot) -> None:
     if task.record.live or not all(each.ended for each in task.attempts.values()):
         raise IllegalTransition(f"the task {task.record.namespace}/{task.record.name} is not over")
-
-
-class Meter:
-    """Counts usage while attempts move, and gives it back as a value."""
-
-    def __init__(self, usage: Usage) -> None:
-        self._start = usage
-        self._busy = usage.busy
-        self._namespaces: dict[str, int] | None = None
-        self._drivers: dict[str, int] = {}
-        self._groups: dict[str, int] = {}
-
-    def move(self, before: AttemptRecord | None, after: AttemptRecord) -> None:
-        """An attempt went from `before` (None, or the ended one that it follows) to `after`."""
-        busy = after.busy - (before.busy if before else False)
-        unfinished = (not after.ended) - (not before.ended if before else False)
-        if not busy and not unfinished:
-            return
-        if self._namespaces is None:
-            self._namespaces, self._drivers = dict(self._start.namespaces), dict(self._start.drivers)
-            self._groups = dict(self._start.groups)
-        self._busy += busy
-        _count(self._namespaces, after.namespace, busy)
-        _count(self._drivers, after.driver, busy)
-        _count(self._groups, after.job, unfinished)
-
-    def usage(self) -> Usage:
-        if self._namespaces is None:
-            return self._start
-        return Usage(self._busy, self._namespaces, self._drivers, self._groups)
-
-
-def _count(counts: dict[str, int], key: str, by: int) -> None:
-    counts[key] = counts.get(key, 0) + by
-    if not counts[key]:
-        del counts[key]
 
 
 def _event(
@@ -425,14 +377,8 @@ def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime)
 
 
 def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[TaskSnapshot, Event]:
-    old = task.record
-    new = replace(
-        old,
-        digest=change.digest,
-        control=change.control,
-        conditions=change.conditions,
-        delete_policy=change.delete_policy,
-    )
+    old, said = task.record, ("digest", "control", "conditions", "delete_policy")
+    new = replace(old, **{name: getattr(change, name) for name in said})
     return TaskSnapshot(new, task.steps, task.attempts), _event(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )
@@ -447,18 +393,3 @@ def _unfinished(task: TaskSnapshot, path: str) -> AttemptRecord:
 
 def _with_attempt(task: TaskSnapshot, attempt: AttemptRecord) -> TaskSnapshot:
     return TaskSnapshot(task.record, task.steps, {**task.attempts, attempt.path: attempt})
-
-
-_NAMES: dict[type, tuple[str, ...]] = {
-    kind: tuple(each.name for each in fields(kind)) for kind in (TaskRecord, StepRecord, AttemptRecord)
-}
-_VALUES = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
-
-
-def replace(record: R, **changes: object) -> R:
-    """`dataclasses.replace` in less than half its time; it is the better part of what a change costs."""
-    kind = type(record)
-    values: list[Any] = list(_VALUES[kind](record))
-    for name, value in changes.items():
-        values[_NAMES[kind].index(name)] = value
-    return kind(*values)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from state.errors import Damaged, Full, NotWritable, StateError
+from state.errors import Damaged, Full, NotWritable, StateError, TooNew
 from state.rows import ForeignRow
 
 APPLICATION_ID = 0x52434E4C  # "RCNL": tells our database from any other SQLite file
@@ -99,3 +99,24 @@ def damaged(path: Path, what: str) -> Damaged:
     return Damaged(
         f"{path}: {what}. Keep the file, and put a backup in its place: reconciler restore BACKUP --state {path.parent}"
     )
+
+
+def require_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the database at `path`, 0 for an empty one; raises TooNew or Damaged."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if tables and application != APPLICATION_ID and not _only_bookkeeping(connection):
+        raise damaged(path, "this is a database of another program")
+    if version > VERSION:
+        raise TooNew(
+            f"{path} has schema {version}, and this release knows {VERSION}: run the release that wrote it, "
+            "or restore a backup from before the upgrade"
+        )
+    return int(version)
+
+
+def _only_bookkeeping(connection: sqlite3.Connection) -> bool:
+    """Whether a first start was cut short between the table of migrations and the first of them."""
+    rows = connection.execute("SELECT tbl_name FROM sqlite_schema WHERE tbl_name <> '_sqlite_migrations'")
+    return rows.fetchone() is None

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
-from state.database import APPLICATION_ID, VERSION, damaged
-from state.errors import TooNew
+from state.database import APPLICATION_ID, VERSION, require_ours
 
 MIGRATIONS = Migrations("reconciler")
 
@@ -52,7 +51,7 @@ _FIRST = (
   started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
   state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT ''
 ) STRICT""",
-    "CREATE INDEX tasks_identity ON tasks (namespace, name, run)",
+    "CREATE INDEX tasks_identity ON tasks (name, namespace, run)",
     "CREATE INDEX tasks_created ON tasks (created_at, number)",
     "CREATE INDEX tasks_due ON tasks (due, number)",
     "CREATE INDEX tasks_state_created ON tasks (state, created_at, number)",
@@ -106,7 +105,7 @@ BEGIN SELECT RAISE(ABORT, 'an ended attempt never changes'); END""",
   phase TEXT NOT NULL, last_hash TEXT NOT NULL, at INTEGER NOT NULL, source TEXT NOT NULL,
   number INTEGER PRIMARY KEY, pinned INTEGER NOT NULL DEFAULT 0, retired INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
-    "CREATE INDEX tombstones_identity ON tombstones (namespace, name, run)",
+    "CREATE INDEX tombstones_identity ON tombstones (name, namespace, run)",
     "CREATE TABLE wakes (uid TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE INDEX wakes_at ON wakes (at)",
 )
@@ -130,24 +129,3 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = require_ours(connection, path)
     if version < VERSION:
         MIGRATIONS.apply(Database(connection, execute_plugins=False))
-
-
-def require_ours(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema version of the database at `path`, 0 for an empty one; raises TooNew or Damaged."""
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if tables and application != APPLICATION_ID and not _only_bookkeeping(connection):
-        raise damaged(path, "this is a database of another program")
-    if version > VERSION:
-        raise TooNew(
-            f"{path} has schema {version}, and this release knows {VERSION}: run the release that wrote it, "
-            "or restore a backup from before the upgrade"
-        )
-    return int(version)
-
-
-def _only_bookkeeping(connection: sqlite3.Connection) -> bool:
-    """Whether a first start was cut short between the table of migrations and the first of them."""
-    rows = connection.execute("SELECT tbl_name FROM sqlite_schema WHERE tbl_name <> '_sqlite_migrations'")
-    return rows.fetchone() is None

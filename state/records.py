@@ -6,9 +6,10 @@ Times are aware UTC datetimes, JSON values are plain Python values, and a defini
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import NewType
+from operator import attrgetter
+from typing import Any, NewType, TypeVar
 
 from state.phases import ENDED_ATTEMPTS, LIVE_TASKS, AttemptPhase, StepPhase, TaskPhase
 
@@ -297,3 +298,20 @@ class Snapshot:
     runs: Mapping[Identity, tuple[Tombstone, ...]] = field(default_factory=dict)  # runs whose rows are gone
     usage: Usage = Usage()
     epoch: int = 0
+
+
+R = TypeVar("R", TaskRecord, StepRecord, AttemptRecord)
+
+_NAMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(each.name for each in fields(kind)) for kind in (TaskRecord, StepRecord, AttemptRecord)
+}
+_VALUES = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+
+
+def replace(record: R, **changes: object) -> R:
+    """`dataclasses.replace` in less than half its time; it is the better part of what a change costs."""
+    kind = type(record)
+    values: list[Any] = list(_VALUES[kind](record))
+    for name, value in changes.items():
+        values[_NAMES[kind].index(name)] = value
+    return kind(*values)

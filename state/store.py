@@ -22,13 +22,14 @@ from state.database import (
     connect_writer,
     damaged,
     keep_open,
+    require_ours,
     sqlite_notes,
     translated,
 )
 from state.errors import Fenced, Unsuitable
 from state.folder import StateFolder
 from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
-from state.migrations import migrate, require_ours
+from state.migrations import migrate
 from state.phases import TaskPhase
 from state.records import AttemptRecord, DefinitionRecord, Event, Identity, Snapshot, SourceRecord, Uid, Usage
 from state.rows import ATTEMPTS, DEFINITIONS, SOURCES, from_microseconds, to_microseconds
