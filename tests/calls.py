@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.drivers.protocol import Call
+from reconciler.drivers.protocol import Call, Ended, Observation
 from reconciler.secrets.provider import SecretChain
 from state.records import AttemptKey, Json, external_name
 
@@ -59,3 +59,9 @@ def make_call(
         uses_result=uses_result,
         remaining=remaining,
     )
+
+
+def answered(seen: Observation) -> Any:
+    """The result of work that ended."""
+    assert isinstance(seen, Ended)
+    return seen.result

@@ -84,13 +84,17 @@ def says_already_exists(reply: Reply, http: Http, limit: int) -> bool:
 
 
 def judge_verify(reply: Reply, verify: Verify, limit: int) -> Observation:
-    """What the status call says about a call whose reply was lost."""
+    """What the status call says about a call whose reply was lost.
+
+    404 and 410 say that the target does not know it. An answer that is not JSON says nothing: a login page must not
+    pass for a proof that nothing was started.
+    """
     if reply.status in {404, 410}:
         return NotStarted(f"the status call answered {reply.status}: the target does not know it")
     if reply.flaw or not 200 <= reply.status < 300:
         return Unknown(f"the status call answered {reply.status}{': ' if reply.flaw else ''}{reply.flaw}")
-    scope = {"result": _lenient(reply, limit)}
     try:
+        scope = {"result": parse_answer(reply.body, max(limit, 4 * len(reply.body)))}
         if not parse(verify.found, _RESULT).evaluate(scope):
             return NotStarted("the status call answered that the target does not know it")
         result = parse(verify.result, _RESULT).evaluate(scope)
