@@ -7,7 +7,6 @@ driver would refuse.
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from definitions.addresses import forbidden
@@ -92,7 +91,7 @@ def _check_http(value: Mapping[str, Any], site: Site) -> None:
         url = _dig(value, keys)
         if isinstance(url, str) and (reason := url_objection(url)) is not None:
             site.report.add((*site.path, *keys), "E-HTTP-HOST", reason)
-    answer = replace(site, scope=ANSWER)
+    answer = site.within(ANSWER)
     for keys in (("alreadyExists",), ("verify", "found"), ("verify", "result")):
         text = _dig(value, keys)
         if isinstance(text, str):
@@ -178,7 +177,7 @@ def _check_command(site: Site, places: list[tuple[str, ...]], value: Mapping[str
     if shell is None:
         return
     if (path := _program(words[shell + 1 :])) is not None:
-        message = "a value inside a shell's program would be run; pass it as an argument after it and read \"$1\""
+        message = 'a value inside a shell\'s program would be run; pass it as an argument after it and read "$1"'
         site.report.add(path, "E-SHELL-INTERPOLATION", message)
 
 

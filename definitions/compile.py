@@ -250,10 +250,10 @@ def _calls(context: Context, site: Site, step: Step, name: str) -> Node:
     for key, call in calls.items():
         earlier = {child.name: declared[child.name] for child in children}
         scope = replace(site.scope, calls=earlier, later=frozenset(calls) - earlier.keys())
-        place = replace(site.at("calls", key), scope=scope)
+        place = site.at("calls", key).within(scope)
         child = _node(context, place, call, f"{name}.{key}", _kind(call, place), step)
         children.append(replace(child, after=(children[-1].path,) if children else ()))
-    within = replace(site, scope=replace(site.scope, calls=declared))
+    within = site.within(replace(site.scope, calls=declared))
     return Node(
         path=name,
         name=name,
@@ -318,7 +318,7 @@ def _ring(context: Context, called: Definition) -> tuple[str, ...]:
 
 def _refuse_options(site: Site, step: Step, options: tuple[str, ...], kind: str) -> None:
     """Report options that have no meaning on a step of this kind."""
-    given = step.model_dump(by_alias=True, exclude_unset=True, include=set(Step.model_fields))
+    given = {Step.model_fields[name].alias for name in step.model_fields_set}
     for option in options:
         if option in given:
             where = "on the calls" if kind == "calls" else "on other steps"
@@ -333,7 +333,7 @@ def _expressions(site: Site, texts_by_name: Mapping[str, str]) -> dict[str, Expr
 
 def _check_workflow_group(site: Site, spec: WorkflowSpec) -> None:
     if spec.concurrency is not None and spec.concurrency.group is not None:
-        before_steps = replace(site, scope=replace(site.scope, steps=None))
+        before_steps = site.within(replace(site.scope, steps=None))
         before_steps.at("concurrency", "group").template(spec.concurrency.group)
 
 

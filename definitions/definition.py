@@ -45,7 +45,15 @@ class Definition:
 
     @classmethod
     def from_text(
-        cls, kind: str, namespace: str, name: str, text: str, path: str, index: int = 0, blob: str = "", commit: str = ""
+        cls,
+        kind: str,
+        namespace: str,
+        name: str,
+        text: str,
+        path: str,
+        index: int = 0,
+        blob: str = "",
+        commit: str = "",
     ) -> "Definition":
         """The definition whose JSON was kept as `text`. Raises ValueError if it no longer fits the models."""
         model = KINDS[kind].model_validate(json.loads(text))

@@ -114,7 +114,9 @@ def _stub(document: Document) -> Stub:
     value = document.value if isinstance(document.value, dict) else {}
     meta = value.get("metadata")
     named = meta if isinstance(meta, dict) else {}
-    return Stub(document.index, _word(value.get("kind")), _word(named.get("namespace", "default")), _word(named.get("name")))
+    return Stub(
+        document.index, _word(value.get("kind")), _word(named.get("namespace", "default")), _word(named.get("name"))
+    )
 
 
 def _word(value: object) -> str:

@@ -79,7 +79,9 @@ class _Drawing:
         """Draw entries one after the other; what ends the last of them comes back."""
         for index, entry in enumerate(entries):
             place = (*path, index)
-            before = self._together(entry, before, place) if isinstance(entry, list) else self._step(entry, before, place)
+            before = (
+                self._together(entry, before, place) if isinstance(entry, list) else self._step(entry, before, place)
+            )
         return before
 
     def _together(self, entries: Sequence[object], before: tuple[str, ...], path: Path) -> tuple[str, ...]:
@@ -91,7 +93,9 @@ class _Drawing:
             nested = isinstance(entry, list)
             if nested and not entry:
                 raise FlowError("an empty group", place)
-            ends += self._sequence(entry, before, place) if isinstance(entry, list) else self._step(entry, before, place)
+            ends += (
+                self._sequence(entry, before, place) if isinstance(entry, list) else self._step(entry, before, place)
+            )
         return tuple(ends)
 
     def _step(self, entry: object, before: tuple[str, ...], path: Path) -> tuple[str, ...]:
@@ -106,7 +110,9 @@ class _Drawing:
         return (entry,)
 
 
-def _sideways(steps: Mapping[str, Collection[str]], edges: Mapping[str, Collection[str]]) -> tuple[tuple[str, str], ...]:
+def _sideways(
+    steps: Mapping[str, Collection[str]], edges: Mapping[str, Collection[str]]
+) -> tuple[tuple[str, str], ...]:
     """Needs that `flow` does not already order, neither way round."""
     earlier = _ancestors(edges)
     return tuple(

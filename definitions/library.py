@@ -5,7 +5,9 @@ that are known are neither read nor parsed again, and only what depends on a cha
 bad, its last good version stays in force; nothing else suffers from it (design.md, rule 3).
 """
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -166,17 +168,34 @@ def build(
     database remembers them. `drivers` are those that this version has. Raises SourceUnavailable beyond 20,000
     definitions.
     """
-    files, parsed = _files(tree, read, previous, good or {})
+    with _uncollected():
+        return _build(tree, read, previous, good or {}, drivers)
+
+
+def _build(tree: Tree, read: Read, previous: Library | None, good: Good, drivers: frozenset[str]) -> Library:
+    files, parsed = _files(tree, read, previous, good)
     touched = _touched(files, previous)
     interest = _interest(files, touched, previous)
     affected = _affected(touched, files, interest, previous)
-    linking = _linking(tree, files, affected, previous, good or {}, drivers)
+    linking = _linking(files, affected, previous, good, drivers)
     linking.settle()
     standing = _without(previous.standing if previous else {}, affected) | linking.links
     links = dict(linking.stable)
     links.update((link.definition.identity, link) for found in linking.links.values() for link in found)
     located = _without(previous.located if previous else {}, affected) | _located(tree, read, linking, affected)
     return Library(tree, links, files, standing, located, interest, parsed, affected | touched)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Many values are made here and none of them in cycles, so looking for garbage would only cost time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def program_of(pins: Sequence[tuple[str, str, str, str, str]]) -> Program:
@@ -244,7 +263,9 @@ def _identities(file: File | None) -> set[Identity]:
     return named | {stub.identity for stub in file.stubs}
 
 
-def _interest(files: Mapping[str, File], touched: Iterable[str], previous: Library | None) -> dict[Identity, frozenset[str]]:
+def _interest(
+    files: Mapping[str, File], touched: Iterable[str], previous: Library | None
+) -> dict[Identity, frozenset[str]]:
     if previous is None:
         return _first_interest(files)
     interest = dict(previous.interest)
@@ -300,7 +321,6 @@ def _names(files: Mapping[str, File], paths: Iterable[str]) -> dict[str, str]:
 
 
 def _linking(
-    tree: Tree,
     files: Mapping[str, File],
     affected: frozenset[str],
     previous: Library | None,

@@ -99,7 +99,9 @@ class Linking:
         for each in claimants:
             other = holder if holder is not None else next(other for other in claimants if other is not each)
             if each is not holder and each.path in self.files and each.path not in self.rejected:
-                message = f"{each.kind} `{each.name}` of namespace `{each.namespace}` stands here and in {_place(other)}"
+                message = (
+                    f"{each.kind} `{each.name}` of namespace `{each.namespace}` stands here and in {_place(other)}"
+                )
                 self._reject(each, [Finding(("metadata", "name"), "E-DUPLICATE", message)])
                 rejected = True
         return rejected
@@ -107,7 +109,7 @@ class Linking:
     def _reject_misfits(self) -> bool:
         """Compile what counts in this round and reject the files with errors; whether there were any."""
         self._reasons = self._declared_by_rejected()
-        accepted = [each for path in self.files.keys() - self.rejected for each in self.files[path].definitions]
+        accepted = [each for path in self._accepted() for each in self._own(path)]
         for definition in accepted:
             if definition not in self._compiled:
                 self._compiled[definition] = self.compile(definition)
@@ -170,9 +172,9 @@ class Linking:
 
     def _link(self) -> None:
         """Join what is in force with what it uses; last good versions first, because others may wait for them."""
-        accepted = self.files.keys() - self.rejected
+        accepted = self._accepted()
         self._blocked = {each.identity: self._compiled[each].blocked for path in accepted for each in self._own(path)}
-        for path in self.rejected:
+        for path in sorted(self.rejected):
             again = self.before.get(path)
             links = tuple(again) if again is not None else tuple(map(self._relinked, self.kept.get(path, ())))
             self.links[path] = links
@@ -180,6 +182,9 @@ class Linking:
         for path in accepted:
             self.links[path] = tuple(map(self._linked, self._own(path)))
             self._note_warnings(path)
+
+    def _accepted(self) -> list[str]:
+        return [path for path in self.files if path not in self.rejected]
 
     def _own(self, path: str) -> Sequence[Definition]:
         return self.files[path].definitions

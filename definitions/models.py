@@ -200,7 +200,7 @@ def _param(value: object) -> object:
     return {"type": value} if isinstance(value, str) else value
 
 
-Params = dict[Identifier, Annotated[Param, BeforeValidator(_param)]]
+Params = dict[Identifier, Annotated[Param, BeforeValidator(_param, json_schema_input_type=Param | ParamType)]]
 
 
 class Retry(Model):
@@ -466,7 +466,9 @@ class WorkflowSpec(Model):
     title: str = ""
     description: str = ""
     params: Params = {}
-    flow: Annotated[Flow | None, Field(json_schema_extra={"items": {"anyOf": [{"type": "string"}, {"type": "array"}]}})] = None
+    flow: Annotated[
+        Flow | None, Field(json_schema_extra={"items": {"anyOf": [{"type": "string"}, {"type": "array"}]}})
+    ] = None
     steps: Annotated[dict[Identifier, Step], Field(min_length=1)]
     outputs: dict[Identifier, ExpressionText] = {}
     timeout: Duration | None = None
@@ -617,4 +619,9 @@ class Trigger(_Envelope):
 
 
 Definition = Job | Workflow | Task | Trigger
-KINDS: dict[str, type[Job | Workflow | Task | Trigger]] = {"Job": Job, "Workflow": Workflow, "Task": Task, "Trigger": Trigger}
+KINDS: dict[str, type[Job | Workflow | Task | Trigger]] = {
+    "Job": Job,
+    "Workflow": Workflow,
+    "Task": Task,
+    "Trigger": Trigger,
+}

@@ -87,11 +87,15 @@ class Site:
 
     def at(self, *keys: str | int) -> "Site":
         """A place further in, with the same names."""
-        return replace(self, path=(*self.path, *keys))
+        return Site((*self.path, *keys), self.scope, self.report, self.needs)
 
     def plus(self, *roots: str) -> "Site":
         """The same place with more roots."""
-        return replace(self, scope=self.scope.plus(*roots))
+        return self.within(self.scope.plus(*roots))
+
+    def within(self, scope: Scope) -> "Site":
+        """The same place with other names."""
+        return Site(self.path, scope, self.report, self.needs)
 
     def expression(self, text: str) -> Expression | None:
         """`text` compiled and checked; None if that found a problem."""
@@ -109,10 +113,10 @@ class Site:
         except ExpressionError as error:
             self.report.add((*self.path, *error.path), error.code, error.message)
             return None
-        if compiled.constant:
-            return compiled
-        parts = ((template(text), (*self.path, *path)) for path, text in texts(value))
-        admitted = [self._admit(part.references, path) for part, path in parts]
+        found = [] if compiled.constant else list(texts(value))
+        parts = [compiled] if len(found) == 1 else [template(text) for _, text in found]
+        places = [(*self.path, *path) for path, _ in found]
+        admitted = [self._admit(part.references, path) for part, path in zip(parts, places, strict=True)]
         return compiled if all(admitted) else None
 
     def _admit(self, references: Iterable[tuple[str, ...]], path: Path) -> bool:

@@ -58,18 +58,20 @@ def _code(error: ErrorDetails) -> str:
     return {"extra_forbidden": "E-UNKNOWN-FIELD", "missing": "E-MISSING-FIELD"}.get(error["type"], "E-FIELD")
 
 
-def _path(value: object, error: ErrorDetails) -> Path:
+def _path(value: Any, error: ErrorDetails) -> Path:
     """The location as far as it is in the data: names of union branches and of missing fields are dropped."""
     path: list[str | int] = []
     for part in error["loc"]:
-        if isinstance(value, dict) and part in value:
+        if _has(value, part):
             value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
-            continue
-        path.append(part)
+            path.append(part)
     return tuple(path)
+
+
+def _has(value: object, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
 
 
 def _finding(
@@ -156,7 +158,12 @@ def _inside(annotation: Any, part: str | int) -> list[Any]:
     """The types that the value behind `part` may have in a value of this type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = annotation.model_fields
-        return [leaf for name, field in fields.items() if (field.alias or name) == part for leaf in _leaves(field.annotation)]
+        return [
+            leaf
+            for name, field in fields.items()
+            if (field.alias or name) == part
+            for leaf in _leaves(field.annotation)
+        ]
     arguments = get_args(annotation)
     return _leaves(arguments[-1]) if arguments else []
 

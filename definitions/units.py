@@ -6,14 +6,27 @@ piece keeps which of the two it was. A job's own mistakes are reported in the jo
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from definitions.blocks import block_value, check_block, hide_secrets, refuse_secrets
 from definitions.definition import Definition
 from definitions.documents import Path
-from definitions.expressions import Template, template
+from definitions.expressions import Expression, Template, template
 from definitions.findings import Report, listing, suggestion
-from definitions.models import DRIVERS, Call, Job, JobSpec, OnLost, Param, Params, ParamType, Workflow, WorkflowSpec
+from definitions.models import (
+    DRIVERS,
+    Call,
+    Http,
+    Job,
+    JobSpec,
+    OnLost,
+    Param,
+    Params,
+    ParamType,
+    Workflow,
+    WorkflowSpec,
+)
 from definitions.params import ParamError, cast
 from definitions.program import DEFAULT_EVERY, Reading, Unit
 from definitions.scopes import Scope, Site, texts
@@ -79,24 +92,17 @@ def unknown(kind: str, namespace: str, name: str) -> str:
     return f"unknown {kind.lower()} `{name}`: there is none in namespace {places}"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Options that apply to a unit, and the place that they stand at. `inner`: that place is a Job."""
-
-    options: Call | JobSpec
-    site: Site
-    inner: bool
-
-
 def compile_job(context: Context, definition: Definition, spec: JobSpec) -> Unit | None:
     """The unit of a job that a task runs directly: its arguments are the task's parameters. None after a finding."""
     site = job_site(spec, context.report)
     check_params(spec.params, site)
-    driver = one_driver(spec, site)
-    if driver is None:
+    if len(spec.drivers) != 1:
+        found = f"this one has {listing(spec.drivers)}" if spec.drivers else f"one of {listing(DRIVERS)}"
+        site.report.add(site.path, "E-DRIVER", f"a job has one driver block: {found}")
         return None
+    _check_driver(context, site, spec.drivers[0])
     values: dict[str, Json] = {name: f"${{{{ params.{name} }}}}" for name in spec.params}
-    unit = _unit(context, definition.name, definition.path, [Layer(spec, site, inner=True)])
+    unit = _unit(spec, site, definition.name, definition.path, inner=True)
     return unit and replace(unit, params=spec.params, arguments=template(values))
 
 
@@ -107,30 +113,28 @@ def compile_reference(context: Context, site: Site, call: Call, outer: Call | No
         return None
     definition, spec = found
     arguments = check_arguments(definition, spec.params, call.with_, site.at("with"))
-    layers = [Layer(call, site, inner=False), Layer(spec, job_site(spec, Report()), inner=True)]
-    unit = _unit(context, definition.name, definition.path, layers, outer)
-    return unit and replace(unit, params=spec.params, arguments=arguments)
+    unit = _job_unit(definition)
+    return unit and replace(_overridden(unit, call, site, spec, outer), arguments=arguments)
 
 
 def compile_block(context: Context, site: Site, call: Call, outer: Call | None, path: str) -> Unit | None:
     """The unit of a step or call (its path in the program is `path`) with a driver block of its own."""
     if call.with_:
         site.report.add((*site.path, "with"), "E-PARAM", "`with` fills the parameters of a job; there is none here")
-    return _unit(context, path, context.target.path, [Layer(call, site, inner=False)], outer)
+    _check_driver(context, site, call.driver or "")
+    unit = _unit(call, site, path, context.target.path, inner=False)
+    return unit and replace(unit, **_nearer([call, *([outer] if outer else [])]))
+
+
+def _check_driver(context: Context, site: Site, driver: str) -> None:
+    if driver not in context.drivers:
+        message = f"the {driver} driver is not part of this version"
+        site.report.add((*site.path, driver), "E-DRIVER", message, on_key=True)
 
 
 def job_site(spec: JobSpec, report: Report) -> Site:
     """The place of a job's own texts."""
     return Site(("spec",), Scope(params=frozenset(spec.params)), report)
-
-
-def one_driver(spec: JobSpec, site: Site) -> str | None:
-    """The driver of a job; None with a finding unless there is one."""
-    if len(spec.drivers) == 1:
-        return spec.drivers[0]
-    found = f"this one has {listing(spec.drivers)}" if spec.drivers else f"one of {listing(DRIVERS)}"
-    site.report.add(site.path, "E-DRIVER", f"a job has one driver block: {found}")
-    return None
 
 
 def check_params(params: Params, site: Site) -> None:
@@ -170,96 +174,108 @@ def _check_constant(name: str, param: Param, value: Json, path: Path, report: Re
         report.add(path, "E-PARAM", str(error))
 
 
-def _unit(context: Context, name: str, source: str, layers: Sequence[Layer], outer: Call | None = None) -> Unit | None:
-    """Join the layers (nearest first; the last one holds the block) and what the step around a call says."""
-    holder = layers[-1]
-    driver = holder.options.driver or ""
-    block = _request(context, driver, holder)
-    until = _until(layers)
-    outputs = _outputs(layers)
-    if block is None:
+@lru_cache(maxsize=1024)
+def _job_unit(definition: Definition) -> Unit | None:
+    """The unit that a job is by itself. Its mistakes are told where the job itself is compiled."""
+    if not isinstance(definition.model, Job):
         return None
-    value, request, secrets = block
-    options = [layers[0].options, *([outer] if outer else []), *(layer.options for layer in layers[1:])]
-    limit, group, group_inner = _concurrency(layers)
+    spec = definition.model.spec
+    unit = _unit(spec, job_site(spec, Report()), definition.name, definition.path, inner=True)
+    return unit and replace(unit, params=spec.params)
+
+
+def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner: bool) -> Unit | None:
+    """The unit of a driver block with the options beside it. None after a finding in the block."""
+    driver = options.driver or ""
+    block = getattr(options, driver)
+    value = block_value(block)
+    check_block(driver, value, site.at(driver))
+    hidden, secrets = hide_secrets(value, site.at(driver))
+    request = site.at(driver).template(hidden)
+    until, outputs = _until(options, site, inner=inner), _outputs(options, site, inner=inner)
+    limit, group = _concurrency(options, site)
+    if request is None:
+        return None
     return Unit(
         job=name,
         source=source,
         driver=driver,
         request=request,
         secrets=secrets,
-        inner=holder.inner,
+        inner=inner,
         until=until,
         outputs=outputs,
-        every=_first(each.every for each in options) or DEFAULT_EVERY,
-        max_calls=_first(each.max_calls for each in options),
-        retry=_first(each.retry for each in options),
-        timeout=_first(layer.options.timeout for layer in layers),
-        on_lost=_first(each.on_lost for each in options) or _on_lost(driver, value),
-        deduplicates=_deduplicates(driver, value),
-        uses_result=_reads_result(value, until, outputs),
+        every=options.every or DEFAULT_EVERY,
+        max_calls=options.max_calls,
+        retry=options.retry,
+        timeout=options.timeout,
+        on_lost=options.on_lost or (OnLost.RETRY if _reads_only(block) else OnLost.HOLD),
+        deduplicates=_deduplicates(block),
+        uses_result=_reads_result(block, until, outputs),
         limit=limit,
         group=group,
-        group_inner=group_inner,
-        sample=_first(layer.options.sample for layer in layers),
+        group_inner=inner and group is not None,
+        sample=options.sample,
     )
 
 
-def _request(context: Context, driver: str, holder: Layer) -> tuple[dict[str, Any], Template, dict[str, str]] | None:
-    site = holder.site.at(driver)
-    if driver not in context.drivers:
-        site.report.add(site.path, "E-DRIVER", f"the {driver} driver is not part of this version", on_key=True)
-    value = block_value(getattr(holder.options, driver))
-    check_block(driver, value, site)
-    hidden, secrets = hide_secrets(value, site)
-    request = site.template(hidden)
-    return None if request is None else (value, request, secrets)
+def _overridden(unit: Unit, call: Call, site: Site, spec: JobSpec, outer: Call | None) -> Unit:
+    """The unit of a job with what the step or call says instead, and what the step around the call says."""
+    changes = _nearer([call, *([outer] if outer else [])])
+    if call.until is not None:
+        changes["until"] = _until(call, site, inner=False)
+    if call.outputs:
+        changes["outputs"] = _outputs(call, site, inner=False)
+    if call.concurrency is not None:
+        changes["limit"], changes["group"] = _concurrency(call, site)
+        changes["group_inner"] = False
+    if call.until is not None or call.outputs:
+        until, outputs = changes.get("until", unit.until), changes.get("outputs", unit.outputs)
+        changes["uses_result"] = _reads_result(getattr(spec, unit.driver), until, outputs)
+    return replace(unit, **changes) if changes else unit
 
 
-def _until(layers: Sequence[Layer]) -> Reading | None:
-    layer = next((layer for layer in layers if layer.options.until is not None), None)
-    if layer is None or layer.options.until is None:
-        return None
-    expression = layer.site.plus("result").at("until").expression(layer.options.until)
-    return None if expression is None else Reading(expression, layer.inner)
+def _nearer(options: Sequence[Call]) -> dict[str, Any]:
+    """What these say, the first one first; a step around calls gives no timeout and no sample to each."""
+    shared = ("every", "max_calls", "retry", "on_lost")
+    found = {name: _first(getattr(each, name) for each in options) for name in shared}
+    found |= {name: getattr(options[0], name) for name in ("timeout", "sample")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _outputs(layers: Sequence[Layer]) -> dict[str, Reading]:
-    layer = next((layer for layer in layers if layer.options.outputs), None)
-    if layer is None:
-        return {}
-    gathered = isinstance(layer.options, Call) and layer.options.for_each is not None
-    site = layer.site.plus("results" if gathered else "result")
-    found = {name: site.at("outputs", name).expression(text) for name, text in layer.options.outputs.items()}
-    return {name: Reading(expression, layer.inner) for name, expression in found.items() if expression is not None}
+def _until(options: Call | JobSpec, site: Site, *, inner: bool) -> Reading | None:
+    expression = options.until and site.plus("result").at("until").expression(options.until)
+    return Reading(expression, inner) if isinstance(expression, Expression) else None
 
 
-def _concurrency(layers: Sequence[Layer]) -> tuple[int | None, Template | None, bool]:
-    layer = next((layer for layer in layers if layer.options.concurrency is not None), None)
-    concurrency = layer.options.concurrency if layer is not None else None
-    if layer is None or concurrency is None:
-        return None, None, False
-    site = layer.site.at("concurrency", "group")
-    group = None if concurrency.group is None else site.template(concurrency.group)
-    return concurrency.limit, group, layer.inner and group is not None
+def _outputs(options: Call | JobSpec, site: Site, *, inner: bool) -> dict[str, Reading]:
+    gathered = isinstance(options, Call) and options.for_each is not None
+    place = site.plus("results" if gathered else "result")
+    found = {name: place.at("outputs", name).expression(text) for name, text in options.outputs.items()}
+    return {name: Reading(expression, inner) for name, expression in found.items() if expression is not None}
 
 
-def _on_lost(driver: str, value: Mapping[str, Any]) -> OnLost:
-    return OnLost.RETRY if driver == "http" and _reads_only(value) else OnLost.HOLD
+def _concurrency(options: Call | JobSpec, site: Site) -> tuple[int | None, Template | None]:
+    rule = options.concurrency
+    if rule is None:
+        return None, None
+    if rule.group is None:
+        return rule.limit, None
+    return rule.limit, site.at("concurrency", "group").template(rule.group)
 
 
-def _deduplicates(driver: str, value: Mapping[str, Any]) -> bool:
-    return driver == "http" and bool(_reads_only(value) or value.get("idempotent") or value.get("alreadyExists"))
+def _deduplicates(block: object) -> bool:
+    return isinstance(block, Http) and (_reads_only(block) or block.idempotent or block.already_exists is not None)
 
 
-def _reads_only(value: Mapping[str, Any]) -> bool:
-    return value.get("method", "GET") in ("GET", "HEAD")
+def _reads_only(block: object) -> bool:
+    return isinstance(block, Http) and block.method in ("GET", "HEAD")
 
 
-def _reads_result(value: Mapping[str, Any], until: Reading | None, outputs: Mapping[str, Reading]) -> bool:
+def _reads_result(block: object, until: Reading | None, outputs: Mapping[str, Reading]) -> bool:
     """Whether an answer that is not JSON would be of no use."""
     readings = [*([until] if until else []), *outputs.values()]
-    asked = "alreadyExists" in value or "verify" in value
+    asked = isinstance(block, Http) and (block.already_exists is not None or block.verify is not None)
     return asked or any(path[0] == "result" for each in readings for path in each.expression.references)
 
 
