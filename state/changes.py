@@ -283,7 +283,7 @@ def _require_over(task: TaskSnapshot) -> None:
 
 
 def _event(
-    uid: Uid, at: datetime, subject: str, path: str, attempt: int, before: str, change: TaskChange, after: str
+    uid: Uid, at: datetime, subject: str, path: str, attempt: int, before: Phase | str, change: TaskChange, after: Phase
 ) -> Event:
     cause: Cause = change.cause if not isinstance(change, Called | Cleaned) else Cause("plan")
     reason, message = getattr(change, "reason", ""), getattr(change, "message", "")

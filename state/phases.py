@@ -4,7 +4,7 @@ Whatever is not in `TABLE` raises, so a bug in the planner can never write an im
 The six words that people and old clients see (`State`) are derived from the phases here and nowhere else.
 """
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TypeVar
 
 
@@ -19,7 +19,14 @@ class State(StrEnum):
     FINISHED = "FINISHED"
 
 
-class TaskPhase(StrEnum):
+class _Word(Enum):
+    """A phase prints as its word but equals only itself: a running task is not a running step, not even as a key."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class TaskPhase(_Word):
     """How far a task is. `REVOKING` lasts until everything in flight has been stopped."""
 
     UNADOPTED = "unadopted"
@@ -33,7 +40,7 @@ class TaskPhase(StrEnum):
     FINISHED = "finished"
 
 
-class StepPhase(StrEnum):
+class StepPhase(_Word):
     """How far a step (or a call, or an item) is. A step without a row is `WAITING`."""
 
     WAITING = "waiting"
@@ -47,7 +54,7 @@ class StepPhase(StrEnum):
     CANCELLED = "cancelled"
 
 
-class AttemptPhase(StrEnum):
+class AttemptPhase(_Word):
     """How far an attempt is. `INTENT` is durable before the first byte leaves; the last five never change again."""
 
     INTENT = "intent"
