@@ -111,10 +111,11 @@ def definition_row(definition: Answer) -> tuple[object, ...]:
 
 def revision_row(revision: Answer) -> tuple[object, ...]:
     """Source, commit, time, author and subject."""
+    status = revision["status"]
     return (
-        revision.get("source"),
-        short(revision.get("commit")),
-        revision.get("activatedAt"),
-        revision.get("author"),
-        revision.get("subject"),
+        revision["metadata"]["source"],
+        short(status["commit"]),
+        status["activatedAt"],
+        status["author"],
+        status["subject"],
     )

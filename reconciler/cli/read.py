@@ -98,7 +98,7 @@ def sources(server: ServerOption = None, state: StateOption = None, output: Outp
     """
     from reconciler.cli import client, explanation
 
-    found = list(client.pages(client.open_client(server, state), "/sources"))
+    found = client.get(client.open_client(server, state), "/sources")["items"]
     columns = ("NAME", "REF", "PATH", "COMMIT", "AUTHOR", "CONDITIONS")
     return _list(output, found, columns, [explanation.source_row(each) for each in found])
 
