@@ -152,13 +152,16 @@ def _method_fits(rule: Rule, question: _Question) -> bool:
 
 
 def _host_fits(pattern: str, question: _Question) -> bool:
-    host, _, port = (
-        pattern.rpartition(":")
-        if pattern.rpartition(":")[2].isdigit() and not pattern.endswith("]")
-        else (pattern, "", "")
-    )
-    fits = fnmatchcase(question.value, host.lower().strip("[]"))
-    return fits and (not port or int(port) == question.port)
+    host, port = _split_port(pattern.lower())
+    return fnmatchcase(question.value, host) and port in {None, question.port}
+
+
+def _split_port(pattern: str) -> tuple[str, int | None]:
+    """`host:port` in parts; an IPv6 address has a port only behind its brackets."""
+    host, _, port = pattern.rpartition(":")
+    if port.isdecimal() and (host.endswith("]") or (host and ":" not in host)):
+        return host.strip("[]"), int(port)
+    return pattern.strip("[]"), None
 
 
 def _questions(driver: str, request: Mapping[str, JsonValue]) -> Iterator[_Question]:

@@ -82,7 +82,7 @@ def read_file(layers: Layers, file: Path) -> None:
 
 def read_environment(layers: Layers, environ: Mapping[str, str], model: type[BaseModel]) -> None:
     """Put what the `RECONCILER_*` variables say; a list or mapping is written as YAML. An unknown one is an error."""
-    known = {_variable(path): (path, plain) for path, plain in settings_paths(model)}
+    known = {variable(path): (path, plain) for path, plain in settings_paths(model)}
     for name in sorted(environ):
         if not name.startswith(_PREFIX) or _OTHERS.fullmatch(name) or _SERVICE_LINKS.fullmatch(name):
             continue
@@ -117,7 +117,8 @@ def _is_structure(annotation: Any) -> bool:
     )
 
 
-def _variable(path: tuple[str, ...]) -> str:
+def variable(path: tuple[str, ...]) -> str:
+    """The environment variable of the setting at `path`: RECONCILER_DISPATCH_PER_DRIVER for dispatch.perDriver."""
     return _PREFIX + "_".join(re.sub(r"(?<=[a-z])([A-Z])", r"_\1", part).upper() for part in path)
 
 

@@ -55,7 +55,7 @@ def _authority(text: str, default: int) -> tuple[str, int]:
     if "@" in text:
         raise ValueError("a URL must not name a user: send credentials in a header, with a secret reference")
     host, bracket, tail = text[1:].partition("]") if text.startswith("[") else _plain_host(text)
-    if bracket and tail and not tail.startswith(":"):
+    if text.startswith("[") and (not bracket or (tail and not tail.startswith(":"))):
         raise ValueError(f"{text[:80]!r} is not a host and port")
     ascii_host = _ascii(host)
     if reason := forbidden(f"[{ascii_host}]" if bracket else ascii_host):
