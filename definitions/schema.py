@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from definitions.meanings import explained
 from definitions.models import Job, Task, Trigger, Workflow
 
 PUBLISHED = Path(__file__).with_name("schema.json")
@@ -22,7 +23,7 @@ def schema() -> dict[str, Any]:
     """The schema of one document of a definition file (JSON Schema 2020-12)."""
     made = TypeAdapter(_Document).json_schema(by_alias=True, mode="validation")
     title = {"title": "reconciler definition", "description": "A Job, Workflow, Task or Trigger (reconciler/v1)"}
-    return {"$schema": GenerateJsonSchema.schema_dialect, **title, **made}
+    return {"$schema": GenerateJsonSchema.schema_dialect, **title, **explained(made)}
 
 
 def text() -> str:
