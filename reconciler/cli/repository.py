@@ -38,6 +38,13 @@ class Repository:
         """Whether git ignores `path`."""
         return self._run("check-ignore", "--quiet", "--", path).returncode == 0
 
+    def resolve(self, name: str) -> str:
+        """The full hash of the commit that `name` means here: a branch, a tag, HEAD~1, a short hash."""
+        done = self._run("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        if done.returncode:
+            raise Failure(f"there is no commit {name} in {self.folder}; fetch it first if it is new")
+        return done.stdout.strip()
+
     def commit(self, paths: Sequence[str], message: str) -> str:
         """Commits these files and nothing else that may be staged; the new commit's short hash."""
         self._git("add", "--", *paths)
