@@ -1,36 +1,71 @@
 """How long a run normally takes: what `expect` of its steps adds up to. It is displayed and sorted by, never enforced.
 
-Steps in order add up and steps that run together count their maximum, so the figure is the longest path through the
-graph. A commit may say `control.steps.<path>.expect` for one run, which then counts instead of the definition's.
+Steps in order add up, and steps that run together count their maximum. What is together is what the author's `flow`
+says: steps drawn side by side count so although a reference may put one behind the other (dialects.md 3: the seed's
+four days of work are expected after three). Without `flow` it is the longest path through the graph. A commit may say
+`control.steps.<path>.expect` for one run, which then counts instead of the definition's.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from definitions.models import parse_duration
 from definitions.program import Node, Program
-from state.records import Json, TaskRecord
+from state.records import Json, Pin, TaskRecord
+
+Drawn = Sequence["str | Drawn"]
+_NONE = timedelta()
 
 
-def expected_span(program: Program, control: Mapping[str, Json]) -> timedelta | None:
-    """The longest path through the steps of `program`, or None if no step says what is expected of it."""
+def expected_span(program: Program, control: Mapping[str, Json], flow: Drawn = ()) -> timedelta | None:
+    """What the steps of `program` are expected to take in this run, or None if none of them says it.
+
+    `flow` is the workflow's, as its file draws it; empty if it has none.
+    """
     expected = {node.path: node_span(node, control) for node in program.steps}
     if all(span is None for span in expected.values()):
         return None
+    known = {path: span or _NONE for path, span in expected.items()}
+    return _drawn_span(flow, known, together=False) if flow else _longest(program, known)
+
+
+def expected_finish(program: Program | None, task: TaskRecord, flow: Drawn = ()) -> datetime | None:
+    """When the run should end: its start and the span; None before the start or if nothing is expected."""
+    if program is None or task.started_at is None:
+        return task.expected_finish
+    span = expected_span(program, task.control, flow)
+    return task.started_at + span if span is not None else None
+
+
+def drawn_flow(pins: Sequence[Pin]) -> Drawn:
+    """The `flow` of the pinned workflow (the first of `pins`), empty for a job or a workflow without one."""
+    return _flow_in(pins[0].text) if pins else ()
+
+
+@lru_cache(maxsize=512)
+def _flow_in(text: str) -> Drawn:
+    flow = json.loads(text).get("spec", {}).get("flow")
+    return flow if isinstance(flow, list) else ()
+
+
+def _drawn_span(flow: Drawn, expected: Mapping[str, timedelta], *, together: bool) -> timedelta:
+    """A list is in order, a list in it is together, alternating with depth."""
+    spans = [
+        expected.get(entry, _NONE) if isinstance(entry, str) else _drawn_span(entry, expected, together=not together)
+        for entry in flow
+    ]
+    return max(spans, default=_NONE) if together else sum(spans, _NONE)
+
+
+def _longest(program: Program, expected: Mapping[str, timedelta]) -> timedelta:
     nodes = {node.path: node for node in program.steps}
     ends: dict[str, timedelta] = {}
     for path in program.order:
-        before = max((ends[earlier] for earlier in nodes[path].after if earlier in ends), default=timedelta())
-        ends[path] = before + (expected[path] or timedelta())
-    return max(ends.values(), default=None)
-
-
-def expected_finish(program: Program | None, task: TaskRecord) -> datetime | None:
-    """When the run should end: its start and the longest path; None before the start or if nothing is expected."""
-    if program is None or task.started_at is None:
-        return task.expected_finish
-    span = expected_span(program, task.control)
-    return task.started_at + span if span is not None else None
+        before = max((ends[earlier] for earlier in nodes[path].after if earlier in ends), default=_NONE)
+        ends[path] = before + expected[path]
+    return max(ends.values(), default=_NONE)
 
 
 def node_span(node: Node, control: Mapping[str, Json]) -> timedelta | None:

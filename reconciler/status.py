@@ -12,11 +12,21 @@ from typing import Any
 
 from definitions.models import format_duration
 from definitions.program import Node, Program
-from reconciler.expectation import expected_finish, node_span
+from reconciler.expectation import drawn_flow, expected_finish, node_span
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
-from state.records import AttemptRecord, DefinitionRecord, Event, Origin, Pin, SourceRecord, TaskRecord, TaskSnapshot
+from state.records import (
+    AttemptRecord,
+    DefinitionRecord,
+    Event,
+    Origin,
+    Pin,
+    RevisionRecord,
+    SourceRecord,
+    TaskRecord,
+    TaskSnapshot,
+)
 
 API_VERSION = "reconciler/v1"
 Document = dict[str, Any]
@@ -28,7 +38,9 @@ def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: S
     steps = [step(snapshot, program, node, now) for node in program.steps] if program else []
     about = focus(snapshot, program) if program else None
     reason = task_reason(record, step_reason(about.step, about.attempt) if about else "")
-    status = _task_status(record, reason, task_sentence(snapshot, program, now), expected_finish(program, record), now)
+    status = _task_status(
+        record, reason, task_sentence(snapshot, program, now), expected_finish(program, record, drawn_flow(pins)), now
+    )
     return _task_object(record, status | {"definitions": [_pin(pin) for pin in pins], "steps": steps})
 
 
@@ -163,6 +175,20 @@ def source(record: SourceRecord) -> Document:
     status = {"revision": revision_, "observedAt": moment(record.observed_at), "conditions": conditions}
     spec = {"location": record.location, "ref": record.ref, "path": record.path}
     return _object("Source", {"name": record.name}, spec, status)
+
+
+def revision(record: RevisionRecord) -> Document:
+    """One revision that was in force, and from when; of a source once more for each time it came into force."""
+    fields = {
+        "commit": record.commit,
+        "author": record.author,
+        "email": record.email,
+        "subject": record.subject,
+        "committedAt": moment(record.committed_at),
+        "activatedAt": moment(record.activated_at),
+    }
+    metadata = {"name": record.commit, "source": record.source}
+    return _object("Revision", metadata, {"source": record.source}, fields)
 
 
 def moment(at: datetime | None) -> str | None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from definitions.expressions import Template
 from definitions.program import Node, Program, Unit
+from definitions.expressions import template
 from state.phases import AttemptPhase, StepPhase, TaskPhase
 from state.records import (
     AttemptRecord,
@@ -21,7 +21,7 @@ from state.records import (
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 UID = task_uid("main", "demo", "grade-alice", 1)
 DAY = timedelta(days=1)
-REQUEST = Template(frozenset(), frozenset(), constant=True, _plan=None)
+REQUEST = template({"method": "GET", "url": "http://127.0.0.1:9/"})
 
 
 def unit(job: str) -> Unit:

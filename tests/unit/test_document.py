@@ -6,18 +6,23 @@ from datetime import timedelta
 from reconciler.document import document
 from state.phases import AttemptPhase, StepPhase, TaskPhase
 from state.records import Pin
-from tests.grade import START, attempt, done, parallel, record, run, step
+from tests.grade import START, attempt, done, grade, record, run, step
 
 STEPS = {
     "step1": {"job": "api1", "with": {"name": "${{ params.name }}"}},
     "step2": {"calls": {"api2": {"job": "api2", "with": {"name": "${{ steps.step1.name }}"}}, "api3": {"job": "api3"}}},
 }
-PINS = (Pin("Workflow", "demo", "grade", "p1", json.dumps({"spec": {"steps": STEPS}}), "c0ffee", "grade.yaml"),)
+FLOW = ["step1", ["step2", "step3"], "step4"]
+PINS = (
+    Pin(
+        "Workflow", "demo", "grade", "p1", json.dumps({"spec": {"flow": FLOW, "steps": STEPS}}), "c0ffee", "grade.yaml"
+    ),
+)
 SPAN = {"day": 1, "hour": 0}
 
 
 def fields(*rows, task=None, now=START):
-    return document(run(*rows, task=task), parallel(), PINS, now)
+    return document(run(*rows, task=task), grade(), PINS, now)
 
 
 def test_a_task_that_has_not_started_is_the_document_of_the_seed():

@@ -241,6 +241,13 @@ def test_parallel_steps_count_their_maximum_and_steps_in_order_add_up():
     assert expected_span(grade(), {}) == 4 * DAY
 
 
+def test_steps_drawn_side_by_side_count_their_maximum_although_one_waits_for_the_other():
+    flow = ["step1", ["step2", "step3"], "step4"]
+
+    assert expected_span(grade(), {}, flow) == 3 * DAY
+    assert expected_span(grade(), {}, ["step1", ["step2", ["step3", "step4"]]]) == 3 * DAY
+
+
 def test_a_commit_changes_what_is_expected_of_one_run():
     assert expected_span(parallel(), {"steps": {"step3": {"expect": "2d"}}}) == 4 * DAY
 

@@ -1,0 +1,335 @@
+"""The answers of the native API as models: they make the OpenAPI document, and tests hold the answers against them.
+
+No answer is built or validated through them at run time; `reconciler.status` makes the dicts.
+"""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic.alias_generators import to_camel
+
+StateName = Literal["CREATED", "RUNNING", "FAILED", "SUSPENDED", "REVOKED", "FINISHED"]
+
+
+class Model(BaseModel):
+    """camelCase outside, nothing that is not named here."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=False)
+
+
+Item = TypeVar("Item")
+
+
+class Page(Model, Generic[Item]):
+    """A part of a list; `next` is the cursor of the part after it, null at the end."""
+
+    items: list[Item]
+    next: str | None
+
+
+class Object(Model):
+    """The form of every object."""
+
+    api_version: Literal["reconciler/v1"]
+
+
+class Condition(Model):
+    """One condition, as the ecosystem's tools read them."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+class TaskMetadata(Model):
+    """Who a task is. `number` is the integer that old clients know it by."""
+
+    namespace: str
+    name: str
+    uid: str
+    run: int
+    number: int
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    created_at: str
+
+
+class TaskSource(Model):
+    """Which bytes a task comes from and who committed them."""
+
+    name: str
+    commit: str
+    path: str
+    blob: str
+    author: str
+    email: str
+    subject: str
+    signer: str
+
+
+class PinnedDefinition(Model):
+    """A definition that a task keeps from its admission on."""
+
+    kind: str
+    namespace: str
+    name: str
+    digest: str
+    commit: str
+    path: str
+
+
+class StepStatus(Model):
+    """One step or call; `steps` are the calls in it. A step that was skipped has `skip: true`."""
+
+    name: str
+    path: str
+    title: str
+    state: StateName
+    reason: str
+    message: str
+    skip: bool = False
+    attempt: int
+    calls: int
+    outputs: JsonValue
+    started_at: str | None
+    finished_at: str | None
+    expect: str | None
+    expected_finish: str | None
+    remaining_seconds: int | None
+    wake_at: str | None
+    waits_for: list[str]
+    steps: list["StepStatus"]
+
+
+class TaskSummaryStatus(Model):
+    """How far a task is. `message` says in one sentence why it waits."""
+
+    state: StateName
+    reason: str
+    message: str
+    conditions: list[Condition]
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    expected_finish: str | None
+    remaining_seconds: int | None
+    deadline: str | None
+    outputs: JsonValue
+    control: dict[str, JsonValue]
+    delete_policy: str
+    source: TaskSource
+
+
+class TaskStatus(TaskSummaryStatus):
+    """How far a task is, with all its steps in flow order, also those not started."""
+
+    definitions: list[PinnedDefinition]
+    steps: list[StepStatus]
+
+
+class TaskSummary(Object):
+    """A task as lists show it."""
+
+    kind: Literal["Task"]
+    metadata: TaskMetadata
+    spec: dict[str, JsonValue]
+    status: TaskSummaryStatus
+
+
+class Task(Object):
+    """A task whole."""
+
+    kind: Literal["Task"]
+    metadata: TaskMetadata
+    spec: dict[str, JsonValue]
+    status: TaskStatus
+
+
+class StepMetadata(Model):
+    """Where a step is."""
+
+    namespace: str
+    task: str
+    run: int
+    name: str
+    path: str
+
+
+class StepSpec(Model):
+    """What a step is."""
+
+    kind: str
+    job: str | None
+    driver: str | None
+    if_: str | None
+    waits_for: list[str]
+    continue_on_error: bool
+
+    model_config = ConfigDict(alias_generator=lambda name: "if" if name == "if_" else to_camel(name))
+
+
+class Step(Object):
+    """One step of a task."""
+
+    kind: Literal["Step"]
+    metadata: StepMetadata
+    spec: StepSpec
+    status: StepStatus
+
+
+class AttemptMetadata(Model):
+    """Which attempt it is, and what its target calls it."""
+
+    namespace: str
+    task: str
+    path: str
+    number: int
+    key: str
+    external_name: str
+
+
+class AttemptSpec(Model):
+    """What was asked; secrets stand there as `***`."""
+
+    driver: str
+    job: str
+    request: dict[str, JsonValue]
+
+
+class AttemptStatus(Model):
+    """What became of it. `code` is an exit code or an HTTP status."""
+
+    state: StateName
+    reason: str
+    message: str
+    calls: int
+    resends: int
+    answer: JsonValue
+    outputs: JsonValue
+    code: int | None
+    exit_code: int | None
+    handle: JsonValue
+    started_at: str | None
+    finished_at: str | None
+    deadline: str | None
+    wake_at: str | None
+
+
+class Attempt(Object):
+    """One attempt at a step."""
+
+    kind: Literal["Attempt"]
+    metadata: AttemptMetadata
+    spec: AttemptSpec
+    status: AttemptStatus
+
+
+class Cause(Model):
+    """Why a state changed, and who stands behind it."""
+
+    kind: str
+    reference: str
+    author: str
+    message: str
+
+
+class Event(Model):
+    """One state change."""
+
+    sequence: int
+    at: str
+    uid: str
+    namespace: str
+    task: str
+    subject: str
+    path: str
+    attempt: int
+    before: str
+    after: str
+    reason: str
+    message: str
+    cause: Cause
+    hash: str
+
+
+class Finding(Model):
+    """What is wrong with a definition, and where."""
+
+    file: str
+    line: int
+    column: int
+    code: str
+    message: str
+
+
+class DefinitionSource(Model):
+    """Which bytes a definition comes from; `document` counts the documents of its file from 0."""
+
+    commit: str
+    path: str
+    blob: str
+    document: int
+
+
+class DefinitionStatus(Model):
+    """Whether a definition is accepted, and its problems; `inForce`: something, perhaps an older version, is in use."""
+
+    accepted: bool
+    in_force: bool
+    digest: str
+    source: DefinitionSource
+    problems: list[Finding]
+
+
+class Definition(Object):
+    """One document of the active revision; `kind` is empty where the bytes do not even say that."""
+
+    kind: str
+    metadata: dict[str, JsonValue]
+    spec: JsonValue
+    status: DefinitionStatus
+
+
+class RevisionFields(Model):
+    """A commit that was in force."""
+
+    commit: str
+    author: str
+    email: str
+    subject: str
+    committed_at: str | None
+    activated_at: str | None
+
+
+class SourceStatus(Model):
+    """How a source stands."""
+
+    revision: RevisionFields
+    observed_at: str | None
+    conditions: list[Condition]
+
+
+class Source(Object):
+    """Where definitions come from."""
+
+    kind: Literal["Source"]
+    metadata: dict[str, str]
+    spec: dict[str, str]
+    status: SourceStatus
+
+
+class Revision(Object):
+    """One revision that was activated."""
+
+    kind: Literal["Revision"]
+    metadata: dict[str, Any]
+    spec: dict[str, str]
+    status: RevisionFields
+
+
+class ReadyAnswer(Model):
+    """Whether the controller behind this API does its work."""
+
+    ready: bool
+    reason: str
