@@ -3,6 +3,7 @@
 None of them changes anything, in files, in state or at a target.
 """
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from reconciler.cli.failure import CHANGES, DONE, FAILED, Failure
-from reconciler.cli.options import DEFAULT_STATE, Output, OutputOption, PathOption, RefOption, SourceOption
+from reconciler.cli.options import (
+    Output,
+    OutputOption,
+    PathOption,
+    RefOption,
+    SettingsOption,
+    SourceOption,
+    source_flags,
+)
 
 
 class Drawing(StrEnum):
@@ -60,18 +69,19 @@ def _count(number: int, noun: str) -> str:
 
 
 def plan(
-    source: SourceOption = ".",
+    source: SourceOption = None,
     ref: RefOption = None,
-    path: PathOption = ".",
+    path: PathOption = None,
     state: Annotated[
-        Path, typer.Option("--state", metavar="DIR", help="The state folder to compare with.")
-    ] = DEFAULT_STATE,
+        Path | None, typer.Option("--state", metavar="DIR", help="The state to compare with.  [default: .reconciler]")
+    ] = None,
     base: Annotated[
         str | None, typer.Option("--base", metavar="A", help="Compare commit A, as if fully applied, …")
     ] = None,
     head: Annotated[
         str | None, typer.Option("--head", metavar="B", help="… with commit B; no state folder is read.")
     ] = None,
+    settings: SettingsOption = None,
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Show what the controller would do next.
@@ -82,11 +92,14 @@ def plan(
       reconciler plan --base origin/main --head HEAD
     """
     from reconciler.cli import forecast, render
+    from reconciler.settings import load
 
     if (base is None) != (head is None):
         raise Failure("--base and --head belong together; give both, or neither")
-    place = forecast.Place(source, ref, path)
-    found = forecast.between(place, base, head) if base and head else forecast.next_turn(place, state)
+    given = load(settings, os.environ, source_flags(source, ref, path) | {"state": str(state) if state else None})
+    found = (
+        forecast.between(given.source, base, head) if base and head else forecast.next_turn(given.source, given.state)
+    )
     if output is Output.JSON:
         render.print_json(found.as_dict())
     else:

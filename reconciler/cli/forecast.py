@@ -7,7 +7,7 @@ base counts as fully applied: every task that it wants has been admitted, none i
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,12 @@ from reconciler.cli.repository import Repository
 from reconciler.cli.work_tree import DRIVERS
 from reconciler.observed import Observed, Programs
 from reconciler.plan.whole import plan
+from reconciler.settings import SourceSettings
 from state.changes import Admitted
 from state.reader import Reader
 from state.records import Identity, Pin, Snapshot, TaskSnapshot
 
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A source as the options name it."""
-
-    location: str
-    ref: str | None
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ class Forecast:
         }
 
 
-def next_turn(place: Place, state: Path) -> Forecast:
+def next_turn(place: SourceSettings, state: Path) -> Forecast:
     """The next turn of a controller over `state`, which need not exist. Raises SourceUnavailable, StateError."""
     with _opened(place) as source:
         desired = _desired(source)
@@ -71,7 +63,7 @@ def next_turn(place: Place, state: Path) -> Forecast:
     return _forecast(planned, planned.notes, desired, where)
 
 
-def between(place: Place, base: str, head: str) -> Forecast:
+def between(place: SourceSettings, base: str, head: str) -> Forecast:
     """What merging `head` into `base` would do. Raises SourceUnavailable, Failure for a commit that is not there."""
     before, after = (_at(place, commit) for commit in (base, head))
     now = datetime.now(UTC)
@@ -87,11 +79,11 @@ def between(place: Place, base: str, head: str) -> Forecast:
 
 
 @contextmanager
-def _opened(place: Place) -> Iterator[Source]:
+def _opened(place: SourceSettings) -> Iterator[Source]:
     """The source, with a mirror that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="reconciler-plan-") as folder:
         mirror = Path(folder) / "mirror"
-        source = open_source("main", place.location, place.ref, place.path, mirror, lambda: datetime.now(UTC))
+        source = open_source(place.name, place.location, place.ref, place.path, mirror, lambda: datetime.now(UTC))
         try:
             yield source
         finally:
@@ -103,11 +95,11 @@ def _desired(source: Source) -> Complete:
     return Complete(revision, build(source.tree(revision), source.read, drivers=DRIVERS))
 
 
-def _at(place: Place, commit: str) -> Complete:
+def _at(place: SourceSettings, commit: str) -> Complete:
     if place.location.startswith("dir:"):
         raise Failure("a folder has no commits to compare; give --source a Git repository")
     full = Repository(Path(place.location)).resolve(commit)
-    with _opened(replace(place, ref=full)) as source:
+    with _opened(place.model_copy(update={"ref": full})) as source:
         return _desired(source)
 
 

@@ -31,12 +31,22 @@ TaskArgument = Annotated[
     str, typer.Argument(metavar="TASK", help="A task's name, or namespace/name where several have it.")
 ]
 SourceOption = Annotated[
-    str, typer.Option("--source", metavar="PATH", help="A Git repository, or dir:PATH for a plain folder.")
+    str | None, typer.Option("--source", metavar="PATH", help="A Git repository, or dir:PATH.  [default: .]")
 ]
 RefOption = Annotated[
     str | None, typer.Option("--ref", metavar="REF", help="A branch, tag or commit.  [default: HEAD's branch]")
 ]
-PathOption = Annotated[str, typer.Option("--path", metavar="PATH", help="Where in the source the definitions lie.")]
+PathOption = Annotated[
+    str | None, typer.Option("--path", metavar="PATH", help="Where in the source the definitions lie.  [default: .]")
+]
+SettingsOption = Annotated[
+    Path | None, typer.Option("--settings", metavar="FILE", help="Settings in YAML; RECONCILER_* and flags go over it.")
+]
 NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Only this namespace.")
 ]
+
+
+def source_flags(source: str | None, ref: str | None, path: str | None) -> dict[str, str | None]:
+    """The settings that these three options stand for; None means not given."""
+    return {"source.location": source, "source.ref": ref, "source.path": path}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli.failure import DONE, Failure
-from reconciler.cli.options import DEFAULT_STATE, RefOption
+from reconciler.cli.options import DEFAULT_STATE, PathOption, RefOption, SettingsOption, SourceOption, source_flags
 
 
 class Adopt(StrEnum):
@@ -21,9 +21,6 @@ class Adopt(StrEnum):
     HOLD = "hold"
 
 
-SettingsOption = Annotated[
-    Path | None, typer.Option("--settings", metavar="FILE", help="Settings in YAML; RECONCILER_* and flags go over it.")
-]
 ListenOption = Annotated[
     str | None,
     typer.Option(
@@ -33,14 +30,9 @@ ListenOption = Annotated[
 
 
 def run(
-    source: Annotated[
-        str | None, typer.Option("--source", metavar="PATH", help="A Git repository, or dir:PATH.  [default: .]")
-    ] = None,
+    source: SourceOption = None,
     ref: RefOption = None,
-    path: Annotated[
-        str | None,
-        typer.Option("--path", metavar="PATH", help="Where in the source the definitions lie.  [default: .]"),
-    ] = None,
+    path: PathOption = None,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="The state folder.  [default: .reconciler]")
     ] = None,
@@ -70,9 +62,7 @@ def run(
       reconciler run --source . --until-idle
     """
     flags = {
-        "source.location": source,
-        "source.ref": ref,
-        "source.path": path,
+        **source_flags(source, ref, path),
         "state": str(state) if state else None,
         "listen": listen,
         "adopt": adopt.value if adopt else None,
