@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from definitions.program import Node, Program, Unit
 from definitions.expressions import template
+from definitions.program import Node, Program, Unit
 from state.phases import AttemptPhase, StepPhase, TaskPhase
 from state.records import (
     AttemptRecord,
