@@ -68,7 +68,8 @@ def between(place: SourceSettings, base: str, head: str) -> Forecast:
     before, after = (_at(place, commit) for commit in (base, head))
     now = datetime.now(UTC)
     identities = _wanted(before.library) | _wanted(after.library)
-    admitted = plan(before, Observed(Snapshot(), identities=identities), now).changes
+    first = plan(before, Observed(Snapshot(), identities=identities), now)
+    admitted = [change for action in first if action.sign == "+" for change in action.changes]
     applied = Observed(Snapshot(), identities=identities).after(admitted, now).snapshot
     observed = Observed(applied, _programs(applied.tasks.values(), _pins_of(admitted).__getitem__), identities)
     unchanged = {str(action) for action in plan(before, observed, now)}

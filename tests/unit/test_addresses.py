@@ -60,13 +60,26 @@ def test_a_host_that_is_never_called_is_refused_with_a_reason(host: str) -> None
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "[::1]", "::1", "10.1.2.3", "example.com", "api-1.team.svc", "8.8.8.8", "münchen.de", "x"],
+    [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "::1",
+        "10.1.2.3",
+        "example.com",
+        "api-1.team.svc",
+        "8.8.8.8",
+        "münchen.de",
+        "x",
+    ],
 )
 def test_a_host_that_policy_may_allow_passes(host: str) -> None:
     assert forbidden(host) is None
 
 
-@pytest.mark.parametrize("text", ["64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::ffff:168.63.129.16", "fe80::1", "ff02::1"])
+@pytest.mark.parametrize(
+    "text", ["64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::ffff:168.63.129.16", "fe80::1", "ff02::1"]
+)
 def test_what_a_name_resolves_to_is_judged_by_what_it_carries(text: str) -> None:
     assert always_denied(ip_address(text))
 

@@ -60,7 +60,13 @@ def _timed_help() -> float:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nonsense",), ("run", "--nonsense"), ("tree",), ("version", "-o", "xml"), ("tree", "x", "--state", "/nonexistent")],
+    [
+        ("nonsense",),
+        ("run", "--nonsense"),
+        ("tree",),
+        ("version", "-o", "xml"),
+        ("tree", "x", "--state", "/nonexistent"),
+    ],
 )
 def test_wrong_usage_is_one_line_on_stderr_and_exit_code_1(arguments):
     result = invoke(*arguments)

@@ -28,7 +28,9 @@ def test_a_duration_is_shown_in_its_two_largest_units(seconds, text):
 
 def test_a_tree_has_one_line_per_step_with_children_below_their_step():
     calls = [step("api2", "RUNNING", path="step2.api2"), step("api3", "CREATED", path="step2.api3")]
-    found = render.lines(task(steps=[step("step1", "FINISHED", outputs={"name": "a"}), step("step2", "RUNNING", *calls)]), NOW)
+    found = render.lines(
+        task(steps=[step("step1", "FINISHED", outputs={"name": "a"}), step("step2", "RUNNING", *calls)]), NOW
+    )
 
     assert [str(line) for line in found] == [
         "● demo/grade  RUNNING  1/3 done",

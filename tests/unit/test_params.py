@@ -67,7 +67,7 @@ def test_a_value_is_cast_without_loss(kind: str, given: Any, expected: Any) -> N
     ],
 )
 def test_a_value_that_would_have_to_be_guessed_is_refused(kind: str, given: Any) -> None:
-    with pytest.raises(ParamError, match="parameter `x` must be an? ") as caught:
+    with pytest.raises(ParamError, match=r"parameter `x` must be an? ") as caught:
         bound(kind, x=given)
 
     assert caught.value.name == "x"
@@ -81,7 +81,7 @@ def test_a_default_applies_when_nothing_or_null_is_given() -> None:
 
 
 def test_a_parameter_without_value_and_default_is_named() -> None:
-    with pytest.raises(ParamError, match="parameter `x` needs a value$"):
+    with pytest.raises(ParamError, match=r"parameter `x` needs a value$"):
         bound("string")
     with pytest.raises(ParamError, match="needs a value, got null"):
         bound("string", x=None)

@@ -1,0 +1,107 @@
+"""`reconciler plan` over real repositories and real state folders."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from reconciler.cli.app import app
+from tests.repositories import Repository
+
+JOB = "apiVersion: reconciler/v1\nkind: Job\nmetadata: {name: look}\nspec: {http: {url: 'http://127.0.0.1:1/'}}\n"
+TASK = "apiVersion: reconciler/v1\nkind: Task\nmetadata: {name: %s}\nspec: {job: look}\n"
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Repository:
+    monkeypatch.chdir(tmp_path)
+    found = Repository(tmp_path / "ops")
+    found.commit("one job", job=JOB)
+    return found
+
+
+def plan(repository: Repository, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["plan", "--source", str(repository.folder), *arguments])
+
+
+def test_without_task_files_there_is_nothing_to_do_and_it_says_where_it_looked(repository):
+    result = plan(repository)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("nothing to do: 0 task files under . at HEAD (")
+
+
+def test_a_new_task_is_a_change(repository):
+    repository.commit("a task", one=TASK % "one")
+
+    result = plan(repository)
+
+    assert result.exit_code == 2, result.output
+    assert result.stdout.splitlines()[0].startswith("+ default/one: run 1 of job look")
+
+
+def test_uncommitted_files_are_not_planned(repository):
+    repository.write("one.yaml", TASK % "one")
+
+    assert plan(repository).exit_code == 0
+
+
+def test_a_folder_source_is_planned_as_it_lies_there(repository):
+    repository.write("one.yaml", TASK % "one")
+
+    result = CliRunner().invoke(app, ["plan", "--source", f"dir:{repository.folder}"])
+
+    assert result.exit_code == 2, result.output
+
+
+def test_a_rejected_file_is_an_error_but_the_rest_is_planned(repository):
+    repository.commit("good and bad", one=TASK % "one", bad=TASK.replace("spec", "spek") % "bad")
+
+    result = plan(repository)
+
+    assert result.exit_code == 1
+    assert "bad.yaml:4:1" in result.stderr
+    assert "+ default/one" in result.stdout
+
+
+def test_two_commits_are_compared_as_if_the_first_were_applied(repository):
+    repository.commit("one", one=TASK % "one", gone=TASK % "gone")
+    (repository.folder / "gone.yaml").unlink()
+    repository.commit("two", two=TASK % "two")
+
+    result = plan(repository, "--base", "HEAD~1", "--head", "HEAD")
+    lines = result.stdout.splitlines()
+
+    assert result.exit_code == 2, result.output
+    assert lines[0].startswith("assuming HEAD~1 (")
+    assert any(line.startswith("- default/gone: its file was removed") for line in lines)
+    assert any(line.startswith("+ default/two") for line in lines)
+    assert not any("default/one" in line for line in lines)
+
+
+def test_equal_commits_need_nothing(repository):
+    repository.commit("one", one=TASK % "one")
+
+    result = plan(repository, "--base", "main", "--head", "HEAD", "-o", "json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["actions"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--base", "HEAD"], ["--base", "nope", "--head", "HEAD"], ["--ref", "nope"], ["--path", "nowhere"]],
+)
+def test_what_cannot_be_compared_is_one_line(repository, arguments):
+    result = plan(repository, *arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1, result.output
+
+
+def test_a_folder_without_git_is_refused_with_the_way_to_name_it(tmp_path: Path):
+    result = CliRunner().invoke(app, ["plan", "--source", str(tmp_path)])
+
+    assert result.exit_code == 1
+    assert "dir:" in result.stderr
