@@ -23,7 +23,8 @@ _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh", "fish", "su", "r
 _SHELL_OPTION = re.compile(r"-[A-Za-z]*c|--command")
 _PLACEHOLDER = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _SECRET = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_GAP = "\0"  # stands for a `${{ }}`, and is in no document
 
 
 def block_value(block: Model) -> dict[str, Any]:
@@ -38,10 +39,12 @@ def hide_secrets(value: Json, site: Site) -> tuple[Json, dict[str, str]]:
     return _hidden(value, (), site, references), references
 
 
-def refuse_secrets(value: Json, path: Path, report: Report) -> None:
-    """Report every secret reference in `value`: outside a driver block it would become data, and data are stored."""
-    for place in _references(value, path):
+def refuse_secrets(value: Json, path: Path, report: Report) -> bool:
+    """Report every secret reference in `value`, whether there is one: outside a driver block it would become data."""
+    places = list(_references(value, path))
+    for place in places:
         report.add(place, "E-SECRET", "a secret can only be used inside a driver block, where it never becomes data")
+    return bool(places)
 
 
 def check_block(driver: str, value: Mapping[str, Any], site: Site) -> None:
@@ -108,37 +111,37 @@ def _check_answer_expression(text: str, site: Site) -> None:
 
 def url_objection(url: str) -> str | None:
     """Why the fixed part of `url` is refused; None if it is usable or only known when it is called."""
-    fixed, dynamic, _ = url.partition("${{")
-    if dynamic and not re.search(r"[:/?#\\@]", fixed):
-        return None
-    scheme = _SCHEME.match(fixed)
-    if scheme is None:
+    marked = _PLACEHOLDER.sub(_GAP, url)
+    head, colon, rest = marked.partition(":")
+    if _GAP in head:
+        return None  # even the scheme is known only when it is called
+    if not colon or not _SCHEME.fullmatch(head):
         return "a URL begins with http:// or https://"
-    if scheme[1].lower() not in ("http", "https"):
-        return f"the scheme {scheme[1][:20]}: is refused; only http and https are called"
-    rest = fixed[scheme.end() :]
-    if dynamic and rest in ("", "/", "//"):
-        return None
+    if head.lower() not in ("http", "https"):
+        return f"the scheme {head[:20]}: is refused; only http and https are called"
     if not rest.startswith("//"):
-        return f"write {scheme[1]}:// before the host"
-    return _authority_objection(rest[2:], complete=not dynamic)
+        return f"write {head}:// before the host"
+    return _authority_objection(re.split(r"[/?#]", rest[2:], maxsplit=1)[0])
 
 
-def _authority_objection(rest: str, *, complete: bool) -> str | None:
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    ends = complete or len(authority) < len(rest)
+def _authority_objection(authority: str) -> str | None:
     if "@" in authority:
         return "user names and passwords in a URL are refused; use a header with a secret"
     if "\\" in authority:
         return "a backslash in the host is refused: programs read it differently"
-    if not ends:
-        return None  # part of the host is known only when it is called
-    bracketed = re.fullmatch(r"(\[[^\]]*\])(:[0-9]{1,5})?", authority)
-    host, colon, port = (bracketed[1], "", "") if bracketed else authority.partition(":")
-    if colon and not re.fullmatch(r"[0-9]{0,5}", port):
-        return f"{port[:20]!r} is no port"
+    bracketed = re.fullmatch(r"(\[[^\]]*\])(:.*)?", authority)
+    host, port = (bracketed[1], bracketed[2] or "") if bracketed else _split_port(authority)
+    if _GAP in host:
+        return None
+    if _GAP not in port and not re.fullmatch(r"(:[0-9]{0,5})?", port):
+        return f"{port[1:21]!r} is no port"
     reason = forbidden(host)
     return f"the host {host[:80]!r} is refused: {reason}" if reason else None
+
+
+def _split_port(authority: str) -> tuple[str, str]:
+    host, colon, port = authority.partition(":")
+    return host, colon + port
 
 
 def _check_process(value: Mapping[str, Any], site: Site) -> None:

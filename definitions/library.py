@@ -179,11 +179,12 @@ def _build(tree: Tree, read: Read, previous: Library | None, good: Good, drivers
     affected = _affected(touched, files, interest, previous)
     linking = _linking(files, affected, previous, good, drivers)
     linking.settle()
-    standing = _without(previous.standing if previous else {}, affected) | linking.links
+    again = affected | touched
+    standing = _without(previous.standing if previous else {}, again) | linking.links
     links = dict(linking.stable)
     links.update((link.definition.identity, link) for found in linking.links.values() for link in found)
-    located = _without(previous.located if previous else {}, affected) | _located(tree, read, linking, affected)
-    return Library(tree, links, files, standing, located, interest, parsed, affected | touched)
+    located = _without(previous.located if previous else {}, again) | _located(tree, read, linking, affected)
+    return Library(tree, links, files, standing, located, interest, parsed, again)
 
 
 @contextmanager

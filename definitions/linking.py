@@ -76,15 +76,15 @@ class Linking:
         for path in self.files:
             for definition in self._in_force(path):
                 claims.setdefault(definition.identity, []).append(definition)
-        rejected = False
+        before = frozenset(self.rejected)
         for identity, claimants in claims.items():
             taken = self.stable.get(identity)
             everyone = [*claimants, taken.definition] if taken is not None else claimants
             if len(everyone) > 1:
                 holder = taken.definition if taken is not None else self._holder(identity, claimants)
-                rejected |= self._reject_all_but(holder, everyone)
-        self._force = {} if rejected else {identity: found[0] for identity, found in claims.items()}
-        return rejected
+                self._reject_all_but(holder, everyone, before)
+        self._force = {identity: found[0] for identity, found in claims.items()}
+        return self.rejected != before
 
     def _holder(self, identity: Identity, claimants: Sequence[Definition]) -> Definition | None:
         """The claimant whose file held this identity before."""
@@ -94,17 +94,16 @@ class Linking:
                 return each
         return None
 
-    def _reject_all_but(self, holder: Definition | None, claimants: Sequence[Definition]) -> bool:
-        rejected = False
+    def _reject_all_but(
+        self, holder: Definition | None, claimants: Sequence[Definition], before: frozenset[str]
+    ) -> None:
         for each in claimants:
-            other = holder if holder is not None else next(other for other in claimants if other is not each)
-            if each is not holder and each.path in self.files and each.path not in self.rejected:
+            if each is not holder and each.path in self.files and each.path not in before:
+                other = holder if holder is not None else next(other for other in claimants if other is not each)
                 message = (
                     f"{each.kind} `{each.name}` of namespace `{each.namespace}` stands here and in {_place(other)}"
                 )
                 self._reject(each, [Finding(("metadata", "name"), "E-DUPLICATE", message)])
-                rejected = True
-        return rejected
 
     def _reject_misfits(self) -> bool:
         """Compile what counts in this round and reject the files with errors; whether there were any."""

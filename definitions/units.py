@@ -154,7 +154,8 @@ def check_arguments(
     """The template of a `with`, every name and every constant of it checked against `params`."""
     for name, value in values.items():
         path = (*site.path, name)
-        refuse_secrets(value, path, site.report)
+        if refuse_secrets(value, path, site.report):
+            continue
         if name not in params:
             hint = suggestion(name, params) or f"; it has {listing(params)}"
             site.report.add(path, "E-PARAM", f"`{definition.name}` has no parameter `{name}`{hint}", on_key=True)
