@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, IllegalTransition, Signal, StepPhase, advance
+from state.phases import (
+    ENDED_ATTEMPTS,
+    ENDED_STEPS,
+    ENDED_TASKS,
+    IllegalTransition,
+    Phase,
+    Signal,
+    StepPhase,
+    advance,
+)
 from state.records import (
     AttemptRecord,
     Cause,
@@ -230,7 +239,9 @@ class _Fold:
         event: Event | None
         match change:
             case Admitted(task=record):
-                _require_new(self.tasks.get(uid))
+                _require_new(known := self.tasks.get(uid))
+                if known:
+                    self.steps -= {(uid, path) for path in known.steps}
                 after, event = TaskSnapshot(record), _event(uid, at, "task", "", 0, "", change, record.phase)
                 self.touched.add(uid)
             case Retired():

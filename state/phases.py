@@ -222,6 +222,8 @@ PUBLIC: dict[Phase, State] = {
 }
 
 LIVE_TASKS = frozenset({T.UNADOPTED, T.CREATED, T.RUNNING, T.SUSPENDED, T.REMOVED, T.REVOKING})
+STARTING_TASKS = frozenset({T.CREATED, T.RUNNING})
+"""In which new work may begin; in the other phases what runs is only brought to its end."""
 ENDED_TASKS = frozenset({T.FAILED, T.REVOKED, T.FINISHED})
 ENDED_STEPS = frozenset({S.SUCCEEDED, S.SKIPPED, S.FAILED, S.LOST, S.CANCELLED})
 ENDED_ATTEMPTS = frozenset({A.SUCCEEDED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST})

@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, NewType, TypeVar
 
-from state.phases import ENDED_ATTEMPTS, LIVE_TASKS, AttemptPhase, StepPhase, TaskPhase
+from state.phases import ENDED_ATTEMPTS, LIVE_TASKS, STARTING_TASKS, AttemptPhase, StepPhase, TaskPhase
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Uid = NewType("Uid", str)
@@ -273,10 +273,18 @@ class TaskSnapshot:
 
     @property
     def wake_at(self) -> datetime | None:
-        """When time alone gives the planner something to do here."""
-        times = [step.wake_at for step in self.steps.values() if step.phase == StepPhase.RETRYING]
-        times += [time for each in self.attempts.values() if not each.ended for time in (each.wake_at, each.deadline)]
-        times += [self.record.deadline] if self.record.live else []
+        """When time alone gives the planner something to do here.
+
+        A task that may start nothing waits for no retry, and what is being stopped has no deadline to wait for.
+        """
+        unfinished = [each for each in self.attempts.values() if not each.ended]
+        stopping = any(each.phase is AttemptPhase.CANCELLING for each in unfinished)
+        times = [each.wake_at for each in unfinished]
+        times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]
+        if self.record.phase in STARTING_TASKS:
+            times += [step.wake_at for step in self.steps.values() if step.phase is StepPhase.RETRYING]
+        if self.record.live and not stopping:
+            times.append(self.record.deadline)
         return min((time for time in times if time), default=None)
 
 

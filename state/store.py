@@ -244,22 +244,21 @@ class Store:
         """What `changes` come to; each newly admitted task gets the next number, which comes back as the last given."""
         concerned = [each for each in changes if not isinstance(each, Activated | SourceReported)]
         before = self._load({uid_of(each) for each in concerned})
+        numbers = {uid: each.task.record.number for uid, each in before.items()}
         number = self._number
         numbered: list[TaskChange] = []
         for change in concerned:
             if isinstance(change, Admitted):
-                known = before.get(change.task.uid)
-                number += known is None
-                task = replace(change.task, number=known.task.record.number if known else number)
+                number += change.task.uid not in numbers
+                task = replace(change.task, number=numbers.setdefault(change.task.uid, number))
                 numbered.append(replace(change, task=task))
             else:
                 numbered.append(change)
         tasks = {uid: each.task for uid, each in before.items()}
         applied = apply(Snapshot(tasks, usage=self._usage, epoch=self.epoch), numbered, at)
-        admitted = [each for each in numbered if isinstance(each, Admitted)]
+        admitted = {each.task.uid: each for each in numbered if isinstance(each, Admitted)}
         cleaned = [each for each in numbered if isinstance(each, Cleaned)]
-        new = frozenset(each.task.uid for each in admitted)
-        return Turn(before, admitted, cleaned, applied, at, new), number
+        return Turn(before, admitted, cleaned, applied, at), number
 
     def _load(self, uids: Collection[Uid]) -> dict[Uid, Loaded]:
         """These tasks, from memory where they are there."""

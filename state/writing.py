@@ -50,20 +50,19 @@ class Turn:
     """What one commit writes: the tasks as they were, the changes that have effects of their own, and the outcome."""
 
     before: Mapping[Uid, Loaded]
-    admitted: Sequence[Admitted]
+    admitted: Mapping[Uid, Admitted]
     cleaned: Sequence[Cleaned]
     applied: Applied
     at: datetime
-    new: frozenset[Uid]
 
     def known(self, uid: Uid) -> TaskSnapshot | None:
         """The task as its rows stand when steps and attempts are written."""
-        return None if uid in self.new or uid not in self.before else self.before[uid].task
+        return None if uid in self.admitted or uid not in self.before else self.before[uid].task
 
 
 def write_turn(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dict[Uid, str]:
     """Write everything that concerns tasks, the events numbered from `sequence` + 1; returns the last hash of each task."""
-    for change in turn.admitted:
+    for change in turn.admitted.values():
         _admit(connection, change, turn)
     _write_tasks(connection, turn)
     _write_steps(connection, turn)

@@ -1,0 +1,165 @@
+"""Tasks, attempts and every change that is legal for them: the material of the tests of `state`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from state.changes import (
+    Activated,
+    Admitted,
+    AttemptAdvanced,
+    Called,
+    Change,
+    Cleaned,
+    Controlled,
+    Intended,
+    Retired,
+    SourceReported,
+    StepAdvanced,
+    TaskAdvanced,
+    TaskChange,
+)
+from state.phases import TABLE, AttemptPhase, Signal, StepPhase, TaskPhase
+from state.records import (
+    AttemptRecord,
+    Cause,
+    DefinitionRecord,
+    Json,
+    Origin,
+    Pin,
+    SourceRecord,
+    TaskRecord,
+    TaskSnapshot,
+    Uid,
+    attempt_key,
+    external_name,
+    task_uid,
+)
+
+START = datetime(2026, 11, 22, 6, tzinfo=UTC)
+COMMIT = Cause("commit", "c0ffee", "Ada 中文", "Grade them")
+SEEN = Cause("observation", "key/1")
+ORIGIN = Origin("c0ffee", "tasks/a.yaml", "b10b", "Ada", "ada@example.org", "Grade them", "")
+PINS = (
+    Pin("Workflow", "demo", "grade", "d1", '{"kind":"Workflow"}', "c0ffee", "grade.yaml"),
+    Pin("Job", "demo", "api", "d2", '{"kind":"Job"}', "c0ffee", "api.yaml"),
+)
+SOURCE = SourceRecord(
+    "main", "/srv/repo", "main", ".", "c0ffee", "Ada", "ada@example.org", "Grade", START, START, START
+)
+PATHS = ("step1", "step2.api2", "step2.0")
+
+
+def task(
+    name: str = "alice", *, run: int = 1, namespace: str = "demo", pinned: bool = True, **fields: object
+) -> TaskRecord:
+    """A task as admission makes it."""
+    digests = tuple(pin.digest for pin in PINS) if pinned else ()
+    record = TaskRecord(
+        task_uid("main", namespace, name, run),
+        "main",
+        namespace,
+        name,
+        run,
+        "Workflow",
+        "grade",
+        ORIGIN,
+        "digest",
+        "spec",
+        digests,
+        {"name": name},
+        START,
+        labels={"app": "grade", "who": name},
+    )
+    return replace(record, **fields)  # type: ignore[arg-type]
+
+
+def admitted(record: TaskRecord) -> Admitted:
+    return Admitted(record, PINS if record.pins else (), COMMIT)
+
+
+def attempt(uid: Uid, path: str = "step1", number: int = 1, **fields: object) -> AttemptRecord:
+    """An attempt as it is intended."""
+    key = attempt_key(uid, path, number)
+    request: dict[str, Json] = {"method": "GET", "url": "http://127.0.0.1/api", "ok": [1, 2.5, None, True, "上线"]}
+    record = AttemptRecord(
+        uid, path, number, key, external_name(key), "demo", "http", "api", request, {"/x": "db/p"}, 1
+    )
+    return replace(record, **fields)  # type: ignore[arg-type]
+
+
+def begun(record: TaskRecord, path: str = "step1") -> list[Change]:
+    """From nothing to the first attempt at a step."""
+    uid = record.uid
+    return [
+        admitted(record),
+        TaskAdvanced(uid, Signal.START, SEEN),
+        StepAdvanced(uid, path, Signal.START, SEEN),
+        Intended(attempt(uid, path), SEEN),
+    ]
+
+
+def ended(uid: Uid, path: str = "step1", *, outputs: Json = None) -> list[Change]:
+    """From an attempt under way to a finished task."""
+    return [
+        AttemptAdvanced(uid, path, Signal.SUCCEED, SEEN, answered=1, answer={"age": 20}, outputs=outputs, code=200),
+        StepAdvanced(uid, path, Signal.SUCCEED, SEEN, outputs=outputs),
+        TaskAdvanced(uid, Signal.SUCCEED, SEEN, outputs=outputs),
+    ]
+
+
+def activated(commit: str = "c0ffee", *names: str, removed: Iterable[tuple[str, int]] = ()) -> Activated:
+    """A revision with one accepted Job for each of `names`, and a secret that they use."""
+    jobs = [
+        DefinitionRecord(f"{name}.yaml", 0, "b10b", commit, "Job", "demo", name, f"digest-{name}", "{}", accepted=True)
+        for name in names
+    ]
+    return Activated(replace(SOURCE, commit=commit), tuple(jobs), tuple(removed), {"db/password": 12})
+
+
+def legal(phase: TaskPhase | StepPhase | AttemptPhase) -> list[Signal | None]:
+    """What may happen to a phase; None is news that change no phase."""
+    return [None, *(signal for known, signal in TABLE if known is phase)]
+
+
+def possible(tasks: Mapping[Uid, TaskSnapshot], gone: set[Uid], at: datetime) -> list[Change]:
+    """Every kind of change that may come next, a few of each."""
+    found: list[Change] = [SourceReported(SOURCE), activated(f"c{at.second}", "a", "b", removed=[("b.yaml", 0)])]
+    for name in ("alice", "bob", "上线"):
+        for run, pinned in ((1, True), (1, False), (2, True)):
+            record = task(name, run=run, pinned=pinned, created_at=at)
+            known = tasks.get(record.uid)
+            if record.uid not in gone and (known is None or not (known.record.pins or known.attempts)):
+                found.append(admitted(record))
+    return found + [change for each in tasks.values() for change in _of_task(each, at)]
+
+
+def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
+    uid = each.record.uid
+    soon = at + timedelta(seconds=at.microsecond % 7)
+    found: list[TaskChange] = [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
+    for signal in legal(each.record.phase):
+        found += [TaskAdvanced(uid, signal, SEEN, "Reason", "said", {"a": 1}, expected_finish=soon, deadline=soon)]
+    for path in PATHS:
+        step = each.steps.get(path)
+        for signal in legal(step.phase if step else StepPhase.WAITING):
+            found.append(
+                StepAdvanced(uid, path, signal, SEEN, "R", "m", ["o", path], wake_at=soon, failed=bool(signal))
+            )
+        found += _of_attempt(each, path, soon)
+    over = not each.record.live and all(known.ended for known in each.attempts.values())
+    return [*found, Retired(uid, COMMIT)] if over else found
+
+
+def _of_attempt(each: TaskSnapshot, path: str, soon: datetime) -> list[TaskChange]:
+    uid, known = each.record.uid, each.attempts.get(path)
+    if known is None or known.ended:
+        number = known.number + 1 if known else 1
+        intended: list[TaskChange] = [Intended(attempt(uid, path, number, deadline=soon), SEEN)]
+        return [*intended, Cleaned(uid, path, known.number)] if known else intended
+    found: list[TaskChange] = [Called(uid, path, known.call + 1), Called(uid, path, known.call, resend=True)]
+    found += [
+        AttemptAdvanced(uid, path, signal, SEEN, known.call, {"id": 7}, {"a": None}, 3, 0, "m", soon, cleanup=True)
+        for signal in legal(known.phase)
+    ]
+    return found
