@@ -36,10 +36,14 @@ def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: S
     """One task whole: `status.steps` is the tree in flow order, also what has not started (empty without a program)."""
     record = snapshot.record
     steps = [step(snapshot, program, node, now) for node in program.steps] if program else []
-    about = focus(snapshot, program) if program else None
-    reason = task_reason(record, step_reason(about.step, about.attempt) if about else "")
+    about = focus(snapshot, program)
+    reason = task_reason(record, step_reason(about.place.step, about.place.attempt) if about else "")
     status = _task_status(
-        record, reason, task_sentence(snapshot, program, now), expected_finish(program, record, drawn_flow(pins)), now
+        record,
+        reason,
+        task_sentence(snapshot, program, now, about),
+        expected_finish(program, record, drawn_flow(pins)),
+        now,
     )
     return _task_object(record, status | {"definitions": [_pin(pin) for pin in pins], "steps": steps})
 

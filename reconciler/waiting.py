@@ -31,6 +31,14 @@ class Place:
         return self.step.phase
 
 
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """The one step that a sentence is about, and how many others there are like it."""
+
+    place: Place
+    others: int
+
+
 def place(task: TaskSnapshot, node: Node) -> Place:
     """The step `node` of `task`."""
     row = task.steps.get(node.path) or StepRecord(task.record.uid, node.path)
@@ -45,18 +53,27 @@ def leaves(task: TaskSnapshot, program: Program) -> Iterator[Place]:
         yield from [whole] if alone else calls
 
 
-def focus(task: TaskSnapshot, program: Program) -> Place | None:
-    """The step that a sentence about the whole task speaks of: what moves, else what holds it, else what is next."""
+def focus(task: TaskSnapshot, program: Program | None) -> Focus | None:
+    """What a sentence about a running or failed task speaks of: what moves or holds it, else what is next."""
+    if program is None or task.record.phase not in {TaskPhase.RUNNING, TaskPhase.FAILED}:
+        return None
     places = list(leaves(task, program))
     if task.record.phase is TaskPhase.FAILED:
-        return min(filter(_stopped, places), key=lambda each: each.phase is not StepPhase.LOST, default=None)
-    moving = [each for each in places if each.phase in ACTIVE_STEPS]
-    return next(iter(moving or [each for each in places if each.phase is StepPhase.WAITING]), None)
+        found = sorted(filter(_stopped, places), key=lambda each: each.phase is not StepPhase.LOST)
+    else:
+        moving = [each for each in places if each.phase in ACTIVE_STEPS]
+        found = moving or [each for each in places if each.phase is StepPhase.WAITING][:1]
+    return Focus(found[0], len(found) - 1) if found else None
 
 
-def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime) -> str:
-    """Why the task is where it is; empty for one that finished without anything to say."""
+def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, about: Focus | None = None) -> str:
+    """Why the task is where it is; empty for one that finished without anything to say. `about` is its focus, if known."""
     record = task.record
+    about = about or focus(task, program)
+    if program and about:
+        verb = "under way" if record.phase is TaskPhase.RUNNING else "failed"
+        more = f" (and {_count(about.others, 'other step')} {verb})" if about.others else ""
+        return step_sentence(task, program, about.place, now) + more
     match record.phase:
         case TaskPhase.UNADOPTED:
             return (
@@ -71,10 +88,8 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime) ->
             )
         case TaskPhase.REVOKING:
             return f"being revoked: {_count(sum(not each.ended for each in task.attempts.values()), 'attempt')} still to stop"
-        case TaskPhase.RUNNING:
-            return _under_way(task, program, now) or record.message
         case TaskPhase.FAILED:
-            return _failed(task, program, now) or record.message or "failed"
+            return record.message or "failed"
         case TaskPhase.CREATED:
             return record.message or "starts in the next turn of the loop"
         case _:
@@ -172,24 +187,6 @@ def _held(where: Place) -> str:
     evidence = _said(where) or "nobody can say what became of it"
     number = where.step.attempt or (where.attempt.number if where.attempt else 1)
     return f"held: the outcome of {where.node.path} attempt {number} is unknown: {evidence}; commit resolve or retry"
-
-
-def _under_way(task: TaskSnapshot, program: Program | None, now: datetime) -> str:
-    about = focus(task, program) if program else None
-    if program is None or about is None:
-        return ""
-    others = sum(each.phase in ACTIVE_STEPS for each in leaves(task, program)) - 1
-    more = f" (and {_count(others, 'other step')} under way)" if others > 0 else ""
-    return step_sentence(task, program, about, now) + more
-
-
-def _failed(task: TaskSnapshot, program: Program | None, now: datetime) -> str:
-    about = focus(task, program) if program else None
-    if program is None or about is None:
-        return ""
-    others = sum(_stopped(each) for each in leaves(task, program)) - 1
-    more = f" (and {_count(others, 'other step')} failed)" if others > 0 else ""
-    return step_sentence(task, program, about, now) + more
 
 
 def _stopped(where: Place) -> bool:

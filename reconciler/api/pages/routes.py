@@ -17,7 +17,7 @@ from reconciler.api.view import View
 from reconciler.waiting import focus
 from state.errors import StateError
 from state.pages import BadCursor
-from state.phases import State, TaskPhase
+from state.phases import State
 from state.records import AttemptRecord, TaskSnapshot
 
 EVENTS_SHOWN = 100
@@ -132,12 +132,9 @@ def _number(request: Request, key: str) -> int | None:
 
 def _focus(found: TaskSnapshot, view: View) -> str:
     """The step to show when none was chosen: the one that the task's sentence is about, else the last one begun."""
-    program = view.program(found.record)
-    about = (
-        focus(found, program) if program and found.record.phase not in {TaskPhase.FINISHED, TaskPhase.REVOKED} else None
-    )
+    about = focus(found, view.program(found.record))
     if about:
-        return about.node.path
+        return about.place.node.path
     begun = [each for each in found.attempts.values() if each.started_at]
     return max(begun, key=lambda each: str(each.started_at)).path if begun else ""
 
