@@ -9,16 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from state.phases import (
-    ENDED_ATTEMPTS,
-    ENDED_STEPS,
-    ENDED_TASKS,
-    IllegalTransition,
-    Phase,
-    Signal,
-    StepPhase,
-    advance,
-)
+from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, IllegalTransition, Phase, Signal, StepPhase, advance
 from state.records import (
     AttemptRecord,
     Cause,
