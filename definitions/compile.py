@@ -133,7 +133,9 @@ def _assembled(
     steps = tuple(replace(nodes[each], after=drawn.predecessors[each]) for each in drawn.display)
     every = {node.path: node for step in steps for node in (step, *step.children)}
     refused = "onExit" if spec.on_exit is not None else "concurrency of a workflow" if spec.concurrency else ""
-    return Program("Workflow", name, spec.params, steps, drawn.order, outputs, spec.timeout, every, refused)
+    return Program(
+        "Workflow", name, spec.params, steps, drawn.order, outputs, spec.timeout, every, refused, tuple(spec.flow or ())
+    )
 
 
 def _few_enough(spec: WorkflowSpec, report: Report) -> bool:

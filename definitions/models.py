@@ -1,96 +1,65 @@
 """The four kinds of file as frozen models: what a definition may say, and nothing else.
 
 A field is named as in the YAML (camelCase there, snake_case here). Unknown keys are errors everywhere. A model checks
-shapes; whether names exist and expressions make sense is checked where definitions meet (`library`, `program`).
+shapes; whether names exist and expressions make sense is checked where definitions meet (`compile`, `library`).
 """
 
 import re
-import unicodedata
 import zoneinfo
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    Strict,
-    Tag,
-    WithJsonSchema,
-    model_validator,
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, Strict, model_validator
+
+from definitions.notation import (
+    Count,
+    Duration,
+    ExpressionText,
+    Identifier,
+    Model,
+    Moment,
+    Name,
+    SecretReference,
+    format_duration,
+    parse_duration,
 )
-from pydantic.alias_generators import to_camel
+from definitions.requests import DRIVERS, Ansible, Container, Http, Kubernetes, Process, Script, Verify
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_MAX_DURATION = timedelta(days=3650)
+__all__ = [
+    "DRIVERS",
+    "KINDS",
+    "Call",
+    "Concurrency",
+    "Control",
+    "Definition",
+    "Duration",
+    "Http",
+    "Job",
+    "JobSpec",
+    "Model",
+    "Name",
+    "OnLost",
+    "Param",
+    "ParamType",
+    "Params",
+    "Process",
+    "Retry",
+    "SecretReference",
+    "Step",
+    "StepControl",
+    "Task",
+    "TaskSpec",
+    "Trigger",
+    "TriggerSpec",
+    "Verify",
+    "Workflow",
+    "WorkflowSpec",
+    "format_duration",
+    "parse_duration",
+]
+
 _CRON = re.compile(r"[0-9A-Za-z*/,\-]+( [0-9A-Za-z*/,\-]+){4}")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, format (bidi, zero width), no characters
-
-
-def parse_duration(value: object) -> timedelta:
-    """`1h30m`, `5s`, `250ms`, `2d` or a number of seconds as a timedelta; raises ValueError."""
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _bounded(float(value), value)
-    if isinstance(value, str):
-        parts = _DURATION.findall(value)
-        if parts and "".join(number + unit for number, unit in parts) == value:
-            return _bounded(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
-    raise ValueError(f"{value!r} is not a duration; write 30s, 5m, 1h30m, 2d or a number of seconds")
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest text that `parse_duration` reads back as `value`."""
-    seconds = value.total_seconds()
-    if seconds and seconds == int(seconds):
-        for unit in ("d", "h", "m"):
-            if seconds % _UNITS[unit] == 0:
-                return f"{int(seconds / _UNITS[unit])}{unit}"
-        return f"{int(seconds)}s"
-    return f"{round(seconds * 1000)}ms"
-
-
-def _bounded(seconds: float, value: object) -> timedelta:
-    if not 0 <= seconds <= _MAX_DURATION.total_seconds():
-        raise ValueError(f"{value!r} is out of range; a duration lies between 0 and 10 years")
-    return timedelta(seconds=seconds)
-
-
-def _name(value: str) -> str:
-    if value.isascii() and value.isprintable() and "/" not in value and value == value.strip():
-        return value
-    bad = next((char for char in value if char == "/" or unicodedata.category(char) in _HIDDEN), None)
-    if bad is not None:
-        raise ValueError(f"the character U+{ord(bad):04X} cannot stand in a name")
-    if value != value.strip():
-        raise ValueError("a name neither begins nor ends with a space")
-    return value
-
-
-def _identifier(value: str) -> str:
-    if not value.isidentifier() or value.startswith("__"):
-        raise ValueError(f"{value!r} is not an identifier: expressions name it, so it is made of letters, digits and _")
-    return value
-
-
-def _moment(value: object) -> object:
-    """Accepts `2026-11-22T06:00Z`; a time without a zone would mean something else on another machine."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a time; write 2026-11-22T06:00Z") from None
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError(f"{value.isoformat()} has no time zone; write 2026-11-22T06:00Z")
-    return value
 
 
 def _explain(state: str, reason: str | None) -> None:
@@ -110,59 +79,6 @@ def _timezone(value: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{value!r} is not a time zone; write one as Asia/Shanghai") from None
     return value
-
-
-_DURATION_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$"},
-        {"type": "number", "minimum": 0},
-    ],
-    "description": "30s, 5m, 1h30m, 2d, or a number of seconds",
-}
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(_DURATION_SCHEMA),
-]
-Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_name)]
-Identifier = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_identifier)]
-ExpressionText = Annotated[str, Field(min_length=1, max_length=10_000, description="a bare expression")]
-Count = Annotated[int, Field(strict=True, ge=1)]
-
-
-class Model(BaseModel):
-    """Frozen, camelCase outside, no unknown keys, no conversions: `yes` is no boolean and 1 is no text."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        populate_by_name=False,
-        hide_input_in_errors=True,
-    )
-
-
-class SecretReference(Model):
-    """A value that is never in Git: `{secret: provider-path/key}`."""
-
-    secret: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")]
-
-
-def _is_reference(value: object) -> str:
-    return "reference" if isinstance(value, dict | SecretReference) else "plain"
-
-
-# told apart before they are read, so that a mistake is one message and not one for each branch
-Text = Annotated[
-    Annotated[str, Tag("plain")] | Annotated[SecretReference, Tag("reference")], Discriminator(_is_reference)
-]
-Word = Annotated[
-    Annotated[str | int | float | bool, Tag("plain")] | Annotated[SecretReference, Tag("reference")],
-    Discriminator(_is_reference),
-]
 
 
 class Metadata(Model):
@@ -222,164 +138,6 @@ class Concurrency(Model):
     limit: Count
     group: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     policy: Literal["queue", "skip", "replace"] = "queue"
-
-
-class Verify(Model):
-    """How to find out what became of a call whose reply was lost."""
-
-    url: str
-    found: ExpressionText  # true: the call was acted on
-    result: ExpressionText = "result"
-
-
-class HttpCancel(Model):
-    method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
-    url: str
-
-
-class Http(Model):
-    """One HTTP call. Values that are None in `query` are left out."""
-
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
-    url: Annotated[str, Field(min_length=1, max_length=8192)]
-    query: dict[str, JsonValue] = {}
-    headers: dict[str, Text] = {}
-    # `json` would hide a method of BaseModel
-    json_body: Annotated[JsonValue, Field(alias="json")] = None
-    form: dict[str, Word] | None = None
-    body: Text | None = None
-    timeout: Duration = timedelta(seconds=30)
-    expect_status: list[Annotated[int, Field(strict=True, ge=100, le=599)]] | None = None  # None: any 2xx
-    idempotent: bool = False
-    verify: Verify | None = None
-    already_exists: ExpressionText | None = None
-    cancel: HttpCancel | None = None
-
-
-class ContainerSelector(Model):
-    """Which running containers; what is given must all match."""
-
-    labels: dict[str, str] = {}
-    names: list[str] = []
-    ids: list[str] = []
-    image: str | None = None
-
-
-class Mount(Model):
-    source: str
-    target: str
-    read_only: bool = True
-
-
-class Resources(Model):
-    cpu: str | float | None = None
-    memory: str | None = None
-
-
-class ContainerRun(Model):
-    image: Annotated[str, Field(min_length=1)]
-    command: list[Text] | str | None = None
-    env: dict[str, Text] = {}
-    labels: dict[str, str] = {}
-    mounts: list[Mount] = []
-    network: str | None = None
-    resources: Resources = Resources()
-    pull: Literal["never", "missing", "always"] = "missing"
-    user: str | None = None
-    workdir: str | None = None
-    privileged: bool = False
-
-
-class Container(Model):
-    """`exec` in running containers, or `run` of a new one."""
-
-    exec: list[Text] | str | None = None
-    in_: Annotated[ContainerSelector | None, Field(alias="in")] = None
-    on: list[str] = []
-    user: str | None = None
-    workdir: str | None = None
-    privileged: bool = False
-    env: dict[str, Text] = {}
-    args: list[Text] = []
-    stdin: Text | None = None
-    receipt: Literal["auto", "always", "never"] = "auto"
-    run: ContainerRun | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.exec is None) == (self.run is None):
-            raise ValueError("give either `exec`, for running containers, or `run`, for a new one")
-        if self.exec is not None and self.in_ is None:
-            raise ValueError("`exec` needs `in`: which containers it runs in")
-        return self
-
-
-class KubernetesExec(Model):
-    namespace: str = "default"
-    selector: str | None = None
-    pod: str | None = None
-    container: str | None = None
-    command: list[Text] | str
-    receipt: Literal["auto", "always", "never"] = "auto"
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.selector is None) == (self.pod is None):
-            raise ValueError("give either `selector` or `pod`")
-        return self
-
-
-class KubernetesJob(Model):
-    namespace: str = "default"
-    image: Annotated[str, Field(min_length=1)]
-    command: list[Text] | str | None = None
-    args: list[Text] = []
-    env: dict[str, Text] = {}
-    labels: dict[str, str] = {}
-    resources: Resources = Resources()
-    service_account: str | None = None
-    workdir: str | None = None
-    node_selector: dict[str, str] = {}
-    pull: Literal["never", "missing", "always"] = "missing"
-
-
-class Kubernetes(Model):
-    """`exec` in existing pods, or a Kubernetes `job`."""
-
-    exec: KubernetesExec | None = None
-    job: KubernetesJob | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.exec is None) == (self.job is None):
-            raise ValueError("give either `exec`, for existing pods, or `job`")
-        return self
-
-
-class Ansible(Model):
-    nodes: list[str] | str
-    user: str = "root"
-    tasks: list[dict[str, JsonValue]] | list[str]
-    params: dict[str, JsonValue] = {}
-    forks: Count = 5
-    mode: Literal["single", "perNode"] = "single"
-
-
-class Process(Model):
-    """A process beside the controller; never through a shell."""
-
-    command: Annotated[list[Text], Field(min_length=1)]
-    env: dict[str, Text] = {}
-    stdin: Text | None = None
-    workdir: str | None = None
-    grace: Duration = timedelta(seconds=10)  # between TERM and KILL
-
-
-class Script(Model):
-    body: Annotated[str, Field(min_length=1, max_length=100_000)]
-
-
-DRIVERS = ("http", "container", "kubernetes", "process", "ansible", "script")
 
 
 class _Blocks(Model):

@@ -7,7 +7,7 @@ a function of the pinned texts alone, so it can be cached by their digests.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from definitions.expressions import Expression, Template
 from definitions.models import OnLost, Param, Retry
@@ -84,3 +84,4 @@ class Program:
     timeout: timedelta | None = None
     nodes: Mapping[str, Node] = field(default_factory=dict)  # every node at any depth, by path
     refused: str = ""  # what this version cannot run of the workflow itself, e.g. "onExit"
+    flow: tuple[Any, ...] = ()  # as the file draws it, for what is expected of steps side by side
