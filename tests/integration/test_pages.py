@@ -149,7 +149,7 @@ def test_a_page_refreshes_itself_with_and_without_scripts(client):
 
     assert '<script src="/assets/live.js" defer></script>' in answer.text
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in answer.text
-    assert "refresh" not in client.get("/tasks/demo/grade-carol").text
+    assert "refresh" not in client.get(f"/tasks/{quote('默认')}/{quote('评分 鲍勃')}").text
 
 
 def test_an_asset_has_its_type_and_no_other_file_is_given(client):

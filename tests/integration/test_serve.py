@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from reconciler.api import connections
-from reconciler.api.serve import DEFAULT_LISTEN, bind, parse_listen
+from reconciler.api.serve import DEFAULT_LISTEN, bind, main, parse_listen
 from reconciler.errors import SettingsError
 from tests.read_side import grade_class, served
 
@@ -73,7 +73,7 @@ def test_it_ends_with_a_follower_connected(state):
         assert child.wait(10) is not None
 
 
-def test_an_open_address_needs_a_token_and_a_wrong_one_is_one_line(state, tmp_path):
+def test_an_open_address_needs_a_token_and_a_wrong_one_is_one_line(state, tmp_path, capsys):
     empty = tmp_path / "token"
     empty.write_text("\n")
     for arguments, said in (
@@ -82,11 +82,12 @@ def test_an_open_address_needs_a_token_and_a_wrong_one_is_one_line(state, tmp_pa
         (("--listen", "127.0.0.1:0", "--token-file", str(empty)), "is empty"),
         (("--listen", "127.0.0.1:0", "--token-file", str(tmp_path / "none")), "cannot be read"),
     ):
-        with process(state, *arguments) as child:
-            _, text = child.communicate(timeout=20)
+        assert main(["--state", str(state), *arguments]) == 1
 
-            assert child.returncode == 1
-            assert text.startswith("error: ") and text.count("\n") == 1 and said in text
+        text = capsys.readouterr().err
+        assert text.startswith("error: ")
+        assert text.count("\n") == 1
+        assert said in text
 
 
 def test_a_busy_default_port_makes_room_for_the_next_free_one():

@@ -17,7 +17,7 @@ from reconciler.api.view import View
 from reconciler.waiting import focus
 from state.errors import StateError
 from state.pages import BadCursor
-from state.phases import State
+from state.phases import State, TaskPhase
 from state.records import AttemptRecord, TaskSnapshot
 
 EVENTS_SHOWN = 100
@@ -113,7 +113,7 @@ def _task(view: View, request: Request, namespace: str, name: str) -> tuple[str,
     events = view.history(found.record.uid, EVENTS_SHOWN)
     values = {
         "here": "tasks",
-        "live": found.record.live,
+        "live": found.record.phase not in {TaskPhase.FINISHED, TaskPhase.REVOKED},
         "source": found.record.source,
         "task": shown,
         "base": f"/tasks/{quote(namespace, safe='')}/{quote(name, safe='')}?" + (f"run={run}&" if run else ""),
