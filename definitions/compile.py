@@ -29,6 +29,7 @@ from definitions.units import (
 
 MAX_CALLS = 100
 MAX_ITEMS = 10_000
+MAX_NESTED = 100
 
 _KINDS = ("job", *DRIVERS, "calls", "workflow", "approval", "wait")
 _GROUP_OPTIONS = ("with", "until", "sample", "concurrency", "parallelism")
@@ -296,17 +297,17 @@ def _check_called(context: Context, site: Site, step: Step) -> None:
     definition, spec = found
     check_arguments(definition, spec.params, step.with_, _check_items(site, step).at("with"))
     _expressions(site.plus("result").at("outputs"), step.outputs)
-    ring = _ring(context, definition)
+    ring = _ring(context, definition, site)
     if ring:
         message = f"the workflows run each other: {' -> '.join((context.target.name, *ring))}"
         site.report.add((*site.path, "workflow"), "E-GRAPH", message)
 
 
-def _ring(context: Context, called: Definition) -> tuple[str, ...]:
-    """The way from `called` back to the target through workflows that call each other, or ()."""
+def _ring(context: Context, called: Definition, site: Site) -> tuple[str, ...]:
+    """The way from `called` back to the target through workflows that call each other, or (); reports too many."""
     ways: list[tuple[Definition, tuple[str, ...]]] = [(called, (called.name,))]
     seen = {called.identity}
-    while ways:
+    while ways and len(seen) <= MAX_NESTED:
         current, way = ways.pop()
         if current.identity == context.target.identity:
             return way
@@ -315,6 +316,9 @@ def _ring(context: Context, called: Definition) -> tuple[str, ...]:
             if isinstance(found, Definition) and found.identity not in seen:
                 seen.add(found.identity)
                 ways.append((found, (*way, found.name)))
+    if ways:
+        place = (*site.path, "workflow")
+        site.report.add(place, "E-LIMIT", f"more than {MAX_NESTED} workflows run inside it")
     return ()
 
 

@@ -387,6 +387,20 @@ def test_workflows_that_run_each_other_are_told_in_both_files() -> None:
     assert "one -> two -> one" in library.problems[0].message
 
 
+def test_workflows_inside_workflows_are_bounded() -> None:
+    chain = {f"w{number}": workflow(f"a: {{workflow: w{number + 1}}}", name=f"w{number}") for number in range(200)}
+
+    library = Shelf().put(
+        **chain,
+        w200=workflow("a: {workflow: end}", name="w200"),
+        end=workflow("a: {job: api, with: {name: x}}", name="end"),
+        api=job("api"),
+    )
+
+    assert {problem.code for problem in library.problems} == {"E-LIMIT"}
+    assert max(len(link.closure) for link in library.links.values()) <= 110
+
+
 def test_the_digest_of_a_spec_does_not_depend_on_the_order_of_keys() -> None:
     one = Shelf().put(api=job("api"), t=task("t", "job: api, with: {name: x}")).task("demo", "t")
     two = Shelf().put(api=job("api"), t=task("t", "with: {name: x}, job: api")).task("demo", "t")
