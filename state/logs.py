@@ -137,7 +137,8 @@ class AttemptLog:
 
     def _append(self, data: bytes) -> None:
         if self._written is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in (*reversed(self._folder.parents[:3]), self._folder):
+                each.mkdir(mode=0o700, exist_ok=True)
             self._written = self.written
         view = memoryview(data)
         while view:

@@ -71,7 +71,7 @@ def task(
         START,
         labels={"app": "grade", "who": name},
     )
-    return replace(record, **fields)  # type: ignore[arg-type]
+    return replace(record, **fields)
 
 
 def admitted(record: TaskRecord) -> Admitted:
@@ -85,7 +85,7 @@ def attempt(uid: Uid, path: str = "step1", number: int = 1, **fields: object) ->
     record = AttemptRecord(
         uid, path, number, key, external_name(key), "demo", "http", "api", request, {"/x": "db/p"}, 1
     )
-    return replace(record, **fields)  # type: ignore[arg-type]
+    return replace(record, **fields)
 
 
 def begun(record: TaskRecord, path: str = "step1") -> list[Change]:

@@ -89,7 +89,9 @@ def test_a_commit_is_there_after_the_next_start(folder, store):
 def test_what_apply_says_is_what_a_reader_finds_after_the_commit(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
     store = Store.open(folder, cached=2)
-    expected, numbers, gone = Snapshot(epoch=store.epoch), {}, set()
+    expected = Snapshot(epoch=store.epoch)
+    numbers: dict[Uid, int] = {}
+    gone: set[Uid] = set()
     for second in range(data.draw(st.integers(3, 12))):
         at = START + timedelta(seconds=second, microseconds=second)
         changes = []

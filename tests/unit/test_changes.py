@@ -9,6 +9,7 @@ from state.changes import (
     Admitted,
     AttemptAdvanced,
     Called,
+    Change,
     Cleaned,
     Controlled,
     Intended,
@@ -163,7 +164,8 @@ def test_a_task_wakes_at_the_earliest_of_its_times():
 
 @given(data=st.data())
 def test_applying_together_is_applying_one_after_the_other(data):
-    whole, single, events = Snapshot(), Snapshot(), []
+    whole, single = Snapshot(), Snapshot()
+    events: list[Change] = []
     for second in range(12):
         at = START + timedelta(seconds=second)
         change = data.draw(st.sampled_from(possible(single.tasks, set(), at)))

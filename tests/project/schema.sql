@@ -1,0 +1,103 @@
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name");
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE sources (
+  name TEXT PRIMARY KEY, location TEXT NOT NULL, ref TEXT NOT NULL, path TEXT NOT NULL,
+  "commit" TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, subject TEXT NOT NULL,
+  committed_at INTEGER, activated_at INTEGER, observed_at INTEGER, conditions TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE revisions (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, "commit" TEXT NOT NULL,
+  author TEXT NOT NULL, email TEXT NOT NULL, subject TEXT NOT NULL, committed_at INTEGER, activated_at INTEGER
+) STRICT;
+CREATE TABLE definitions (
+  source TEXT NOT NULL, path TEXT NOT NULL, "index" INTEGER NOT NULL, blob TEXT NOT NULL, "commit" TEXT NOT NULL,
+  kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, text TEXT NOT NULL,
+  accepted INTEGER NOT NULL CHECK (accepted IN (0, 1)), problems TEXT NOT NULL,
+  PRIMARY KEY (source, path, "index")
+) STRICT;
+CREATE INDEX definitions_identity ON definitions (kind, namespace, name);
+CREATE INDEX definitions_rejected ON definitions (source, path, "index") WHERE accepted = 0;
+CREATE TABLE secret_lengths (reference TEXT PRIMARY KEY, length INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE pins (
+  kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, digest TEXT PRIMARY KEY, text TEXT NOT NULL,
+  "commit" TEXT NOT NULL, path TEXT NOT NULL
+) STRICT;
+CREATE TABLE pin_uses (
+  digest TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (digest, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pin_uses_task ON pin_uses (uid);
+CREATE TABLE tasks (
+  uid TEXT NOT NULL UNIQUE, source TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, run INTEGER NOT NULL,
+  kind TEXT NOT NULL, target TEXT NOT NULL, origin TEXT NOT NULL, digest TEXT NOT NULL, spec_digest TEXT NOT NULL,
+  pins TEXT NOT NULL, params TEXT NOT NULL, created_at INTEGER NOT NULL,
+  phase TEXT NOT NULL CHECK (phase IN ('unadopted', 'created', 'running', 'suspended', 'removed', 'revoking',
+    'failed', 'revoked', 'finished')),
+  number INTEGER PRIMARY KEY, labels TEXT NOT NULL, annotations TEXT NOT NULL, control TEXT NOT NULL,
+  conditions TEXT NOT NULL, delete_policy TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT,
+  started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
+  state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX tasks_identity ON tasks (name, namespace, run);
+CREATE INDEX tasks_created ON tasks (created_at, number);
+CREATE INDEX tasks_due ON tasks (due, number);
+CREATE INDEX tasks_state_created ON tasks (state, created_at, number);
+CREATE INDEX tasks_state_due ON tasks (state, due, number);
+CREATE INDEX tasks_namespace_created ON tasks (namespace, created_at, number);
+CREATE INDEX tasks_namespace_state ON tasks (namespace, state);
+CREATE INDEX tasks_target_created ON tasks (target, created_at, number);
+CREATE INDEX tasks_live ON tasks (number, uid) WHERE live = 1;
+CREATE INDEX tasks_ended ON tasks (namespace, finished_at) WHERE live = 0;
+CREATE TABLE labels (
+  name TEXT NOT NULL, value TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (name, value, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX labels_task ON labels (number);
+CREATE TABLE steps (
+  uid TEXT NOT NULL, path TEXT NOT NULL,
+  phase TEXT NOT NULL CHECK (phase IN ('waiting', 'queued', 'running', 'retrying', 'succeeded', 'skipped', 'failed',
+    'lost', 'cancelled')),
+  reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT, attempt INTEGER NOT NULL, failures INTEGER NOT NULL,
+  wake_at INTEGER, started_at INTEGER, finished_at INTEGER, PRIMARY KEY (uid, path)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE attempts (
+  uid TEXT NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
+  namespace TEXT NOT NULL, driver TEXT NOT NULL, job TEXT NOT NULL, request TEXT NOT NULL, secrets TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  phase TEXT NOT NULL CHECK (phase IN ('intent', 'prepared', 'started', 'polling', 'cancelling', 'succeeded', 'failed',
+    'timed_out', 'cancelled', 'lost')),
+  call INTEGER NOT NULL, answered INTEGER NOT NULL, resends INTEGER NOT NULL, handle TEXT, answer TEXT, outputs TEXT,
+  code INTEGER, message TEXT NOT NULL, wake_at INTEGER, deadline INTEGER, started_at INTEGER, ended_at INTEGER,
+  cleanup INTEGER NOT NULL CHECK (cleanup IN (0, 1)), PRIMARY KEY (uid, path, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempts_unfinished ON attempts (uid) WHERE ended_at IS NULL;
+CREATE INDEX attempts_uncleaned ON attempts (uid) WHERE cleanup = 1;
+CREATE TRIGGER attempts_are_final BEFORE UPDATE ON attempts
+WHEN OLD.ended_at IS NOT NULL AND (
+  (NEW.uid, NEW.path, NEW.number, NEW.key, NEW.name, NEW.namespace, NEW.driver, NEW.job, NEW.request, NEW.secrets,
+   NEW.epoch, NEW.phase, NEW.call, NEW.answered, NEW.resends, NEW.handle, NEW.answer, NEW.outputs, NEW.code,
+   NEW.message, NEW.wake_at, NEW.deadline, NEW.started_at, NEW.ended_at)
+  IS NOT
+  (OLD.uid, OLD.path, OLD.number, OLD.key, OLD.name, OLD.namespace, OLD.driver, OLD.job, OLD.request, OLD.secrets,
+   OLD.epoch, OLD.phase, OLD.call, OLD.answered, OLD.resends, OLD.handle, OLD.answer, OLD.outputs, OLD.code,
+   OLD.message, OLD.wake_at, OLD.deadline, OLD.started_at, OLD.ended_at))
+BEGIN SELECT RAISE(ABORT, 'an ended attempt never changes'); END;
+CREATE TABLE events (
+  uid TEXT NOT NULL, at INTEGER NOT NULL, subject TEXT NOT NULL, path TEXT NOT NULL, attempt INTEGER NOT NULL,
+  before TEXT NOT NULL, after TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, cause TEXT NOT NULL,
+  sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_task ON events (uid, sequence);
+CREATE TABLE tombstones (
+  uid TEXT NOT NULL UNIQUE, namespace TEXT NOT NULL, name TEXT NOT NULL, run INTEGER NOT NULL, "commit" TEXT NOT NULL,
+  phase TEXT NOT NULL, last_hash TEXT NOT NULL, at INTEGER NOT NULL, source TEXT NOT NULL,
+  number INTEGER PRIMARY KEY, pinned INTEGER NOT NULL DEFAULT 0, retired INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX tombstones_identity ON tombstones (name, namespace, run);
+CREATE TABLE wakes (uid TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX wakes_at ON wakes (at);
