@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 from definitions.program import Node, Program
-from reconciler.expectation import drawn_flow, expected_finish, node_span
+from reconciler.expectation import expected_finish, node_span
 from reconciler.status import moment
 from reconciler.waiting import Place, place, step_sentence, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, State, StepPhase
@@ -38,7 +38,7 @@ def document(task: TaskSnapshot, program: Program, pins: Sequence[Pin], now: dat
         "system": record.target,
         "step_info": {node.name: _step(task, program, node, texts, now) for node in program.steps},
         "remain_second": _current_remaining(task, program, now),
-        "expect_finish": moment(expected_finish(program, record, drawn_flow(pins))),
+        "expect_finish": moment(expected_finish(program, record)),
         "status": STATUS[PUBLIC[record.phase]],
         "process_msg": task_sentence(task, program, now),
         "last_access": moment(_last_change(task)) or "",

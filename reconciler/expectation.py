@@ -6,14 +6,12 @@ four days of work are expected after three). Without `flow` it is the longest pa
 `control.steps.<path>.expect` for one run, which then counts instead of the definition's.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from definitions.models import parse_duration
 from definitions.program import Node, Program
-from state.records import Json, Pin, TaskRecord
+from state.records import Json, TaskRecord
 
 Drawn = Sequence["str | Drawn"]
 _NONE = timedelta()
@@ -31,23 +29,12 @@ def expected_span(program: Program, control: Mapping[str, Json], flow: Drawn = (
     return _drawn_span(flow, known, together=False) if flow else _longest(program, known)
 
 
-def expected_finish(program: Program | None, task: TaskRecord, flow: Drawn = ()) -> datetime | None:
+def expected_finish(program: Program | None, task: TaskRecord) -> datetime | None:
     """When the run should end: its start and the span; None before the start or if nothing is expected."""
     if program is None or task.started_at is None:
         return task.expected_finish
-    span = expected_span(program, task.control, flow)
+    span = expected_span(program, task.control, program.flow)
     return task.started_at + span if span is not None else None
-
-
-def drawn_flow(pins: Sequence[Pin]) -> Drawn:
-    """The `flow` of the pinned workflow (the first of `pins`), empty for a job or a workflow without one."""
-    return _flow_in(pins[0].text) if pins else ()
-
-
-@lru_cache(maxsize=512)
-def _flow_in(text: str) -> Drawn:
-    flow = json.loads(text).get("spec", {}).get("flow")
-    return flow if isinstance(flow, list) else ()
 
 
 def _drawn_span(flow: Drawn, expected: Mapping[str, timedelta], *, together: bool) -> timedelta:

@@ -12,7 +12,7 @@ from typing import Any
 
 from definitions.models import format_duration
 from definitions.program import Node, Program
-from reconciler.expectation import drawn_flow, expected_finish, node_span
+from reconciler.expectation import expected_finish, node_span
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
@@ -42,7 +42,7 @@ def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: S
         record,
         reason,
         task_sentence(snapshot, program, now, about),
-        expected_finish(program, record, drawn_flow(pins)),
+        expected_finish(program, record),
         now,
     )
     return _task_object(record, status | {"definitions": [_pin(pin) for pin in pins], "steps": steps})

@@ -19,6 +19,7 @@ from state.records import (
 )
 
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+FLOW = ("step1", ["step2", "step3"], "step4")
 UID = task_uid("main", "demo", "grade-alice", 1)
 DAY = timedelta(days=1)
 REQUEST = template({"method": "GET", "url": "http://127.0.0.1:9/"})
@@ -44,7 +45,7 @@ def grade() -> Program:
         node("step4", after=("step2", "step3"), children=calls4, expect=DAY),
     )
     nodes = {each.path: each for step in steps for each in (step, *step.children)}
-    return Program("Workflow", "grade", {}, steps, ("step1", "step2", "step3", "step4"), nodes=nodes)
+    return Program("Workflow", "grade", {}, steps, ("step1", "step2", "step3", "step4"), nodes=nodes, flow=FLOW)
 
 
 def parallel() -> Program:

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from reconciler import status
-from reconciler.api import models
+from reconciler.api import definition_models
 from reconciler.api.answers import Answers
+from reconciler.api.models import Page
 from reconciler.api.problems import documented
 from reconciler.api.queries import DefinitionsQuery, NoQuery, PageQuery
 from reconciler.api.view import View
@@ -20,7 +21,7 @@ def router(view: View, answers: Answers) -> APIRouter:
     @routes.get(
         "/sources",
         operation_id="listSources",
-        response_model=models.Page[models.Source],
+        response_model=Page[definition_models.Source],
         summary="Sources and their conditions",
     )
     async def sources(request: Request, query: Annotated[NoQuery, Query()]) -> Response:
@@ -32,7 +33,7 @@ def router(view: View, answers: Answers) -> APIRouter:
     @routes.get(
         "/definitions",
         operation_id="listDefinitions",
-        response_model=models.Page[models.Definition],
+        response_model=Page[definition_models.Definition],
         summary="Definitions, also the rejected ones with their problems",
     )
     async def definitions(request: Request, query: Annotated[DefinitionsQuery, Query()]) -> Response:
@@ -45,7 +46,7 @@ def router(view: View, answers: Answers) -> APIRouter:
     @routes.get(
         "/revisions",
         operation_id="listRevisions",
-        response_model=models.Page[models.Revision],
+        response_model=Page[definition_models.Revision],
         summary="Activated revisions",
     )
     async def revisions(request: Request, query: Annotated[PageQuery, Query()]) -> Response:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from reconciler.api import models
+from reconciler.api import definition_models, models
 from state.logs import Logs
 from tests.read_side import grade_class, served
 
@@ -159,7 +159,7 @@ def test_definitions_say_accepted_or_their_problems(client):
     assert [each["metadata"]["name"] for each in good["items"]] == ["grade"]
     assert good["items"][0]["spec"]["flow"] == ["step1", ["step2", "step3"], "step4"]
     assert bad["items"][0]["status"]["problems"][0]["code"] == "E-UNKNOWN-FIELD"
-    models.Page[models.Definition].model_validate(bad)
+    models.Page[definition_models.Definition].model_validate(bad)
 
 
 def test_sources_and_revisions_say_what_is_in_force(client):
@@ -167,8 +167,8 @@ def test_sources_and_revisions_say_what_is_in_force(client):
 
     assert sources["items"][0]["status"]["revision"]["author"] == "Ada"
     assert revisions["items"][0]["metadata"]["name"] == sources["items"][0]["status"]["revision"]["commit"]
-    models.Page[models.Source].model_validate(sources)
-    models.Page[models.Revision].model_validate(revisions)
+    models.Page[definition_models.Source].model_validate(sources)
+    models.Page[definition_models.Revision].model_validate(revisions)
 
 
 def test_events_name_task_and_cause_and_continue_after_a_sequence(client):

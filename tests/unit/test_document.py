@@ -12,12 +12,7 @@ STEPS = {
     "step1": {"job": "api1", "with": {"name": "${{ params.name }}"}},
     "step2": {"calls": {"api2": {"job": "api2", "with": {"name": "${{ steps.step1.name }}"}}, "api3": {"job": "api3"}}},
 }
-FLOW = ["step1", ["step2", "step3"], "step4"]
-PINS = (
-    Pin(
-        "Workflow", "demo", "grade", "p1", json.dumps({"spec": {"flow": FLOW, "steps": STEPS}}), "c0ffee", "grade.yaml"
-    ),
-)
+PINS = (Pin("Workflow", "demo", "grade", "p1", json.dumps({"spec": {"steps": STEPS}}), "c0ffee", "grade.yaml"),)
 SPAN = {"day": 1, "hour": 0}
 
 
