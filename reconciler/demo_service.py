@@ -124,7 +124,7 @@ def _handler(service: DemoService) -> type[BaseHTTPRequestHandler]:
 
         def _reply(self) -> None:
             url = urlsplit(self.path)
-            key = self.headers.get("Idempotency-Key", "")
+            key = self.headers.get("Idempotency-Key", "").strip('"')  # a quoted string, as its Internet-Draft says
             status, answer = service.answer(url.path, dict(parse_qsl(url.query)), key)
             body = json.dumps(answer).encode() + b"\n"
             self.send_response(status)

@@ -310,16 +310,18 @@ class Snapshot:
 
 R = TypeVar("R", TaskRecord, StepRecord, AttemptRecord)
 
-_NAMES: dict[type, tuple[str, ...]] = {
-    kind: tuple(each.name for each in fields(kind)) for kind in (TaskRecord, StepRecord, AttemptRecord)
+_PLACES: dict[type, dict[str, int]] = {
+    kind: {each.name: place for place, each in enumerate(fields(kind))}
+    for kind in (TaskRecord, StepRecord, AttemptRecord)
 }
-_VALUES = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+_VALUES = {kind: attrgetter(*places) for kind, places in _PLACES.items()}
 
 
 def replace(record: R, **changes: object) -> R:
     """`dataclasses.replace` in less than half its time; it is the better part of what a change costs."""
     kind = type(record)
+    places = _PLACES[kind]
     values: list[Any] = list(_VALUES[kind](record))
     for name, value in changes.items():
-        values[_NAMES[kind].index(name)] = value
+        values[places[name]] = value
     return kind(*values)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -38,8 +39,8 @@ NEVER = 2**62
 """What stands for "no time" in a column that is ordered by time: after all of them."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_escaped = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().decode
 
 
@@ -89,11 +90,15 @@ def _optional(codec: _Codec) -> _Codec:
 
 
 def _dataclass(kind: type) -> _Codec:
+    """A record within a record, as an object. One cause stands behind many events, so texts are made once."""
     names = [each.name for each in fields(kind)]
     values = attrgetter(*names)
-    return _Codec(
-        lambda value: to_json(dict(zip(names, values(value), strict=True))), lambda cell: kind(**_decode(cell))
-    )
+
+    @lru_cache(maxsize=1024)
+    def encode(value: Any) -> str:
+        return to_json(dict(zip(names, values(value), strict=True)))
+
+    return _Codec(encode, lambda cell: kind(**_decode(cell)))
 
 
 _TIME = _Codec(to_microseconds, from_microseconds)

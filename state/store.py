@@ -150,6 +150,12 @@ class Store:
         """The tasks that are not over, in the order of their admission."""
         return self._column("SELECT uid FROM tasks WHERE live = 1 ORDER BY number")
 
+    def unresolved(self) -> list[Identity]:
+        """The tasks that wait for a definition which was rejected when their file came."""
+        return [
+            (row[0], row[1]) for row in self._rows("SELECT namespace, name FROM tasks WHERE live = 1 AND pins = '[]'")
+        ]
+
     def unfinished(self) -> list[Uid]:
         """The tasks that have an attempt without an end, in no order."""
         return self._column("SELECT DISTINCT uid FROM attempts WHERE ended_at IS NULL")
@@ -291,6 +297,8 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, and only while our epoch is the newest; whatever fails, memory is what the disk says."""
+        if not self.folder.locked:
+            raise Fenced(f"{self.folder.path} was let go: open it again to write")
         with translated(self.folder.database):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")

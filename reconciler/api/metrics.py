@@ -1,7 +1,7 @@
 """Prometheus metrics of a controller, read from its files: the counts of rows, its heartbeat and its own counters.
 
 `<state>/counters.json` is an object; a number `name` becomes `reconciler_<name>_total`, an object of numbers the same
-with the label `kind`.
+with the label `kind`. What can also fall (`GAUGES`) is a gauge without the suffix.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,9 @@ from state.errors import StateError
 from state.reader import Reader
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+GAUGES = frozenset({"flying"})
 
 
 class StateCollector(Collector):
@@ -70,7 +73,9 @@ def counters(values: Mapping[str, object]) -> Iterator[Metric]:
         if not name.isidentifier():
             continue
         plain = name.removesuffix("_total")
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and plain in GAUGES:
+            yield GaugeMetricFamily(f"reconciler_{plain}", f"{plain}, as the controller says.", value)
+        elif isinstance(value, int | float):
             yield CounterMetricFamily(f"reconciler_{plain}", f"{plain}, counted by the controller.", value)
         elif isinstance(value, dict):
             family = CounterMetricFamily(f"reconciler_{plain}", f"{plain}, counted by the controller.", labels=["kind"])

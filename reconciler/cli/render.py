@@ -105,12 +105,9 @@ def _step_lines(step: Mapping[str, Any], depth: int, now: datetime) -> list[Line
 
 
 def _detail(status: Mapping[str, Any], now: datetime) -> str:
-    parts = [
-        status.get("reason") or "",
-        _elapsed(status, now),
-        values(status.get("outputs")),
-        status.get("message") or "",
-    ]
+    plain = status["state"] == "FINISHED" and not status.get("skip")
+    reason = "" if plain else status.get("reason") or ""
+    parts = [reason, _elapsed(status, now), values(status.get("outputs")), status.get("message") or ""]
     return inert("  ".join(part for part in parts if part))
 
 

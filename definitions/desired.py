@@ -1,0 +1,31 @@
+"""What should run, or the plain statement that nobody can say at the moment: never something in between.
+
+Whatever is missing from a Complete is gone; so a source that could not be read, or a revision that was refused, is
+Unavailable, and then nothing is removed (design.md rule 3).
+"""
+
+from dataclasses import dataclass
+
+from definitions.library import Library
+from definitions.revision import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A revision with all that it says. `removes`: a task without a file here may be taken as removed."""
+
+    revision: Revision
+    library: Library
+    removes: bool = True
+    hold: bool = False  # adopt nothing that is introduced at or before this revision
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Why there is no answer: a CamelCase reason for conditions and a text for people."""
+
+    reason: str
+    message: str
+
+
+Desired = Complete | Unavailable

@@ -1,0 +1,96 @@
+"""What a plan is made of: data that prints as one signed line, and carries what to write and what to send.
+
++ admit   > send a call   ? look at work   ~ wait or change   = an end that was reached
+! an end nobody wanted    - remove         x stop work
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from state.changes import TaskChange
+from state.records import AttemptRecord, Uid
+
+Sign = Literal["+", ">", "?", "~", "=", "!", "-", "x"]
+
+
+class Verb(StrEnum):
+    """Which method of a driver an order asks for."""
+
+    START = "start"
+    OBSERVE = "observe"
+    CANCEL = "cancel"
+    CLEAN = "clean"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One thing to do at a target, after the commit of the plan that holds it."""
+
+    verb: Verb
+    attempt: AttemptRecord  # as the plan's changes leave it
+    task: str  # namespace/name, for logs and labels
+    source: str  # path of the definition: what policy looks at
+    uses_result: bool = False
+    resend: bool = False
+
+    @property
+    def place(self) -> tuple[Uid, str]:
+        return (self.attempt.uid, self.attempt.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The room that a start needs; `limit` bounds the unfinished attempts of `group` (None: no bound)."""
+
+    namespace: str
+    driver: str
+    group: str
+    limit: int | None
+    rank: int  # of the task: older ones first
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One decision about one task."""
+
+    sign: Sign
+    uid: Uid
+    subject: str  # "demo/grade-alice step2.api2"
+    what: str
+    changes: tuple[TaskChange, ...] = ()
+    order: Order | None = None
+    claim: Claim | None = None
+    denied: tuple[TaskChange, ...] = ()  # instead of `changes`, where the claim finds no room
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.subject}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens next. `parked` are the tasks with something that found no room; `notes` change nothing."""
+
+    actions: tuple[Action, ...] = ()
+    parked: frozenset[Uid] = frozenset()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[TaskChange, ...]:
+        return tuple(change for action in self.actions for change in action.changes)
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        return tuple(action.order for action in self.actions if action.order)
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(self.actions)
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self.actions))
+
+
+def lines(actions: Iterable[Action]) -> list[str]:
+    """One line per action, as `plan` prints them and scenarios expect them."""
+    return [str(action) for action in actions]

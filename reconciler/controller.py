@@ -1,0 +1,311 @@
+"""One controller: its parts put together, its life from the lock on the state folder to the last checkpoint."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from definitions.revision import ALLOW_PRUNE, Source
+from definitions.sources.folder import FolderSource
+from definitions.sources.open import open_source
+from definitions.sources.watch import changes as hints
+from reconciler import clock
+from reconciler.actions import Order
+from reconciler.dispatch import Dispatch
+from reconciler.drivers.http import HttpDriver
+from reconciler.drivers.process import ProcessDriver
+from reconciler.drivers.protocol import Driver
+from reconciler.errors import Refusal, SettingsError
+from reconciler.follow import Follower
+from reconciler.inbox import Inbox
+from reconciler.loop import Loop, tick
+from reconciler.observed import Limits, Programs
+from reconciler.policy import allowed, allowed_secret
+from reconciler.requests import adoptions, waiting
+from reconciler.secrets.env import EnvSecrets
+from reconciler.secrets.file import FileSecrets
+from reconciler.secrets.provider import SecretChain
+from reconciler.service import Service
+from reconciler.settings import Settings
+from state.changes import Change, Retired
+from state.errors import Full
+from state.logs import AttemptLog, Logs
+from state.phases import TaskPhase
+from state.reader import Reader
+from state.records import AttemptRecord, Cause, SourceRecord, Uid
+from state.store import Committed, Store
+
+DRIVERS = frozenset({"http", "process"})
+HEARTBEAT = 5.0
+RETENTION = timedelta(hours=1)
+_STOPPING = 8.0
+
+log = structlog.get_logger("reconciler.controller")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How this run differs from a service that goes on for ever. `told` hears of every commit."""
+
+    until_idle: bool = False
+    allow_prune: int | None = None
+    told: Callable[[Committed], None] = lambda _: None
+
+
+def run(settings: Settings, options: RunOptions) -> int:
+    """Run a controller until SIGTERM, SIGINT or, with `until_idle`, until nothing is left to do; the exit code.
+
+    Raises StateError, SettingsError and SourceUnavailable (a location that can never be a source).
+    """
+    store = Store.open(settings.state, wait=float("inf") if settings.wait else None)
+    try:
+        return asyncio.run(_Controller(settings, options, store).live())
+    finally:
+        store.close()
+
+
+class _Controller:
+    """The parts of a controller and their wiring."""
+
+    def __init__(self, settings: Settings, options: RunOptions, store: Store) -> None:
+        self.settings = settings
+        self.options = options
+        self.store = store
+        self.folder = settings.state
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self.reader = Reader(self.folder)
+        self.secrets = _secrets(settings)
+        self.logs = Logs(self.folder / "logs")
+        self.inbox = Inbox()
+        dispatch = Dispatch(_drivers(settings), self.inbox.report, self._allowed, self.secrets, self._log_of)
+        programs = Programs(self.reader.pins)
+        self.loop = Loop(store, programs, dispatch, self.inbox, _limits(settings), self._commit, options.told)
+        self.stopping = asyncio.Event()
+        self.looked = False
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def live(self) -> int:
+        """From the first look at the source to the last tick."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+        for note in self.store.notes:
+            log.warning(note)
+        source = self._source()
+        follower = self._follower(source)
+        service = self._service()
+        chores: list[Awaitable[None]] = [self._follow(source, follower), self._beat(), self._housekeeping()]
+        chores += [service.run()] if service else []
+        tasks = [asyncio.ensure_future(chore) for chore in chores]
+        try:
+            self.loop.agenda.start(clock.now())
+            await self._turn(tasks)
+        finally:
+            await self._end(tasks, service, follower)
+        return self._exit_code(follower) if self.options.until_idle else 0
+
+    async def _turn(self, chores: Sequence[asyncio.Future[None]]) -> None:
+        """Tick after tick, until told to end or idle."""
+        while not self.stopping.is_set():
+            for chore in chores:
+                if chore.done():
+                    chore.result()
+            self._mind_the_disk()
+            try:
+                await tick(self.loop, clock.now())
+            except Full as error:
+                log.error("nothing can be recorded; nothing is dispatched", error=str(error))
+                await asyncio.sleep(1)
+            if self.options.until_idle and self.looked and self.loop.idle:
+                return
+            await self._wait()
+
+    async def _wait(self) -> None:
+        agenda = self.loop.agenda
+        if agenda.pressing or self.inbox:
+            await asyncio.sleep(0)
+            return
+        wake = (agenda.next_wake - clock.now()).total_seconds() if agenda.next_wake else 1.0
+        await self.inbox.wait(max(0.0, min(wake, 1.0)))
+
+    async def _end(self, tasks: Sequence[asyncio.Future[None]], service: Service | None, follower: Follower) -> None:
+        """Stop within seconds; what is under way at targets goes on there, and the next start finds it."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_STOPPING):
+                await self.loop.dispatch.close()
+                if service:
+                    await service.close()
+        except TimeoutError:
+            log.warning("a driver did not let go in time")
+        self._write_heart()
+        self.writer.shutdown()
+        follower.close()
+        self.reader.close()
+
+    def _exit_code(self, follower: Follower) -> int:
+        """0: all tasks finished; 1: one failed or was revoked; 2: one is held or suspended."""
+        library = follower.library
+        if library is None:
+            return 1
+        identities = [(task.namespace, task.name) for task in library.tasks()]
+        tasks = self.store.snapshot((), identities).tasks.values()
+        phases = {task.record.phase for task in tasks}
+        if phases & {TaskPhase.FAILED, TaskPhase.REVOKED} or library.rejected:
+            return 1
+        return 2 if phases - {TaskPhase.FINISHED} else 0
+
+    # -- chores ------------------------------------------------------------------------------------------------------
+
+    async def _follow(self, source: Source, follower: Follower) -> None:
+        """Look at the source at once, at every hint, and at every poll."""
+        await follower.look()
+        self.looked = True
+        poll = self.settings.source.poll.total_seconds()
+        async for _ in hints(source.watch_paths(), self.stopping, poll=poll):
+            await follower.look()
+
+    async def _beat(self) -> None:
+        """The heartbeat: written by the process whose loop it is about, so a wedged loop is seen."""
+        while True:
+            self._write_heart()
+            await asyncio.sleep(HEARTBEAT)
+
+    def _write_heart(self) -> None:
+        dispatch = self.loop.dispatch
+        counters = {"ticks": self.loop.ticks, "orders": dispatch.sent, "flying": len(dispatch.flying)}
+        fresh = self.folder / "counters.json.new"
+        try:
+            fresh.write_text(json.dumps(counters))
+            fresh.replace(self.folder / "counters.json")
+            (self.folder / "heartbeat").touch()
+        except OSError as error:
+            log.warning("the heartbeat cannot be written", error=str(error))
+
+    async def _housekeeping(self) -> None:
+        """Requests every second, retention every hour, a checkpoint when the log of the database has grown."""
+        retained = clock.now() - RETENTION
+        while True:
+            self._take_requests()
+            if clock.now() - retained >= RETENTION:
+                retained = clock.now()
+                await self._retire(retained)
+            await asyncio.get_running_loop().run_in_executor(self.writer, self.store.checkpoint)
+            await asyncio.sleep(1)
+
+    def _take_requests(self) -> None:
+        for request in waiting(self.folder / "requests"):
+            uids = self.store.live()
+            records = [task.record for task in self.store.snapshot(uids).tasks.values()]
+            changes = list(adoptions(request, records))
+            self.inbox.ask(list(changes), [change.uid for change in changes])
+            log.info("adopted", by=request.by, tasks=len(changes))
+            if self.store.held:
+                self.store.release()
+                self.inbox.ask([], uids)
+            request.file.unlink()
+
+    async def _retire(self, now: datetime) -> None:
+        """Let the rows and logs of old tasks go; their tombstones stay."""
+        keep = self.settings.retention
+        old = self.store.finished_before(now - timedelta(days=keep.days))
+        surplus = self.store.surplus(keep.per_namespace)
+        uids: list[Uid] = list(dict.fromkeys([*old, *surplus]))
+        if uids:
+            self.inbox.ask([Retired(uid, Cause("timer", message="retention")) for uid in uids], uids)
+            await asyncio.get_running_loop().run_in_executor(None, self._remove_logs, uids)
+
+    def _remove_logs(self, uids: Sequence[Uid]) -> None:
+        for uid in uids:
+            self.logs.remove(uid)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    async def _commit(self, changes: Sequence[Change], at: datetime) -> Committed:
+        return await asyncio.get_running_loop().run_in_executor(self.writer, self.store.commit, changes, at)
+
+    def _mind_the_disk(self) -> None:
+        """Below `minFree` nothing new is dispatched, so that the results of what runs can still be recorded."""
+        short = self.store.free_bytes() < self.settings.min_free or bool(self.store.held)
+        limits = _limits(self.settings)
+        wanted = replace(limits, total=0) if short else limits
+        if wanted != self.loop.limits:
+            log.warning(
+                "dispatch stops" if short else "dispatch goes on", held=self.store.held, min_free=self.settings.min_free
+            )
+            self.loop.limits = wanted
+
+    def _allowed(self, order: Order) -> Refusal | None:
+        permissions = self.settings.permissions
+        attempt = order.attempt
+        refusal = allowed(attempt.driver, attempt.request, order.source, permissions)
+        secrets = (allowed_secret(name, order.source, permissions) for name in attempt.secrets.values())
+        return refusal or next((each for each in secrets if each), None)
+
+    def _log_of(self, attempt: AttemptRecord) -> AttemptLog:
+        return self.logs.log(attempt.uid, attempt.path, attempt.number)
+
+    def _source(self) -> Source:
+        wanted = self.settings.source
+        allow = self.options.allow_prune
+        if allow is not None:
+            if not wanted.location.startswith("dir:"):
+                raise SettingsError(
+                    f"--allow-prune is for folders; in Git a commit carries the trailer `{ALLOW_PRUNE}: {allow}`"
+                )
+            folder = Path(wanted.location.removeprefix("dir:") or ".")
+            return FolderSource(wanted.name, folder, wanted.path, clock.now, trailers=((ALLOW_PRUNE, str(allow)),))
+        mirror = self.folder / "sources" / _file_name(wanted.name)
+        return open_source(wanted.name, wanted.location, wanted.ref, wanted.path, mirror, clock.now)
+
+    def _follower(self, source: Source) -> Follower:
+        wanted = self.settings.source
+        known = self.store.source(wanted.name)
+        record = known or SourceRecord(wanted.name, wanted.location, wanted.ref or "", wanted.path)
+        record = replace(record, location=source.describe(), ref=wanted.ref or "", path=wanted.path)
+        cold = not record.commit
+        hold = cold and self.settings.cold_start == "hold"
+        if cold:
+            log.info("a new state folder", adopt=self.settings.cold_start)
+        return Follower(source, record, self.store, self.inbox, self.secrets, clock.now, drivers=DRIVERS, hold=hold)
+
+    def _service(self) -> Service | None:
+        if self.settings.listen == "off" or not self.settings.api.enabled:
+            return None
+        listen = self.settings.listen if "listen" in self.settings.model_fields_set else None
+        return Service(self.folder, listen, self.settings.api.token_file)
+
+
+def _secrets(settings: Settings) -> SecretChain:
+    folder = settings.secrets.folder
+    return SecretChain([EnvSecrets(os.environ), *([FileSecrets(folder)] if folder else [])])
+
+
+def _drivers(settings: Settings) -> dict[str, Driver]:
+    limits = settings.limits
+    http = HttpDriver(
+        loopback=settings.loopback,
+        response_limit=limits.response,
+        result_limit=limits.output,
+        connect_timeout=settings.drivers.http.connect_timeout.total_seconds(),
+    )
+    process = ProcessDriver(settings.state / "processes", log_limit=limits.log, result_limit=limits.output)
+    return {"http": http, "process": process}
+
+
+def _limits(settings: Settings) -> Limits:
+    dispatch = settings.dispatch
+    return Limits(dispatch.total, dispatch.per_namespace, dispatch.per_driver, settings.limits.output)
+
+
+def _file_name(name: str) -> str:
+    return name.encode().hex()

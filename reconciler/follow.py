@@ -1,0 +1,247 @@
+"""From a source to the desired state: looks at revisions, judges them as a whole, and tells the loop.
+
+Reading happens in one thread of its own, because a repository may be slow; what a revision means for the tasks is
+decided by the planner. A source that cannot be read, or a revision that is refused, leaves in force what was.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from definitions.definition import Definition
+from definitions.desired import Complete
+from definitions.library import DocumentState, Library, build
+from definitions.revision import Revision, Source, SourceUnavailable
+from reconciler.inbox import Inbox
+from reconciler.plan.acceptance import Refused, refusal
+from reconciler.secrets.provider import SecretChain
+from state.changes import Activated, SourceReported
+from state.records import DefinitionRecord, Identity, SourceRecord
+from state.store import Latest, Store
+
+Condition = dict[str, str]
+_SECRET = re.compile(r'\{"secret":\s*"([^"]+)"\}')
+
+log = structlog.get_logger("reconciler.follow")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A revision that has been read."""
+
+    revision: Revision
+    library: Library
+    rewound: bool
+
+
+class Follower:
+    """One source, followed. `hold`: tasks that the first revision introduces are not adopted."""
+
+    def __init__(
+        self,
+        source: Source,
+        record: SourceRecord,
+        store: Store,
+        inbox: Inbox,
+        secrets: SecretChain,
+        clock: Callable[[], datetime],
+        *,
+        drivers: frozenset[str],
+        hold: bool,
+    ) -> None:
+        self._source = source
+        self._record = record
+        self._store = store
+        self._inbox = inbox
+        self._secrets = secrets
+        self._clock = clock
+        self._drivers = drivers
+        self._hold = hold
+        self._library: Library | None = None
+        self._rows = {(row.path, row.index): row for row in store.definitions(record.name)}
+        self._refused = ""  # the commit that was refused last: it need not be read again
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
+
+    @property
+    def library(self) -> Library | None:
+        """What is in force; None before the first revision."""
+        return self._library
+
+    async def look(self) -> bool:
+        """Look once; whether the source could be read. Whatever is new goes to the inbox."""
+        loop = asyncio.get_running_loop()
+        try:
+            seen = await loop.run_in_executor(self._thread, self._read)
+        except SourceUnavailable as error:
+            self._tell(_condition("Ready", "False", error.reason, error.message))
+            return False
+        if seen is not None:
+            self._judge(seen)
+        elif self._unready and not self._refused:
+            self._tell(_condition("Ready", "True", "InForce", ""))
+        return True
+
+    def close(self) -> None:
+        """Let the source go."""
+        self._thread.submit(self._source.close)
+        self._thread.shutdown()
+
+    # -- in the source's thread --------------------------------------------------------------------------------------
+
+    def _read(self) -> Sighting | None:
+        """The source's revision with its library; None if it is the one in force, or the one refused last."""
+        revision = self._source.revision()
+        if revision.commit == self._refused or (self._library and revision.commit == self._record.commit):
+            return None
+        tree = self._source.tree(revision)
+        good = None if self._library else LastGood(self._rows.values())
+        library = build(tree, self._source.read, self._library, good, self._drivers)
+        before = self._record.commit
+        rewound = bool(before) and before != revision.commit and self._source.rewound(before, revision.commit)
+        return Sighting(revision, library, rewound)
+
+    # -- in the loop's thread ----------------------------------------------------------------------------------------
+
+    def _judge(self, seen: Sighting) -> None:
+        known = self._store.identities() if self._library is None or self._removes_tasks(seen) else {}
+        live = {identity for identity, latest in known.items() if latest.live and not latest.removed}
+        refused = refusal(seen.revision, seen.library, live, len(self._rows))
+        if refused:
+            return self._refuse(seen, refused)
+        if self._library is None:
+            identities = _differing(seen.library, known) | set(self._store.unresolved())
+        else:
+            identities = _touched(self._library, seen.library) | set(self._store.unresolved())
+        desired = Complete(seen.revision, seen.library, removes=not seen.library.rejected, hold=self._hold)
+        self._hold, self._refused = False, ""
+        activation = self._activation(seen)
+        self._library = seen.library
+        self._inbox.revise(desired, sorted(identities), activation)
+        return None
+
+    def _removes_tasks(self, seen: Sighting) -> bool:
+        before = self._library.tasks() if self._library else ()
+        return any(seen.library.task(task.namespace, task.name) is None for task in before)
+
+    def _refuse(self, seen: Sighting, refused: Refused) -> None:
+        self._refused = seen.revision.commit
+        log.warning("revision refused", commit=seen.revision.commit, reason=refused.reason, message=refused.message)
+        self._tell(
+            _condition(refused.reason, "True", refused.reason, f"{seen.revision.commit[:12]}: {refused.message}")
+        )
+
+    def _tell(self, condition: Condition) -> None:
+        if (condition,) == self._record.conditions:
+            return
+        if condition["status"] == "False":
+            log.warning("source unavailable", reason=condition["reason"], message=condition["message"])
+        self._record = replace(self._record, conditions=(condition,), observed_at=self._clock())
+        self._inbox.tell(SourceReported(self._record))
+
+    @property
+    def _unready(self) -> bool:
+        return any(each["type"] != "Ready" or each["status"] == "False" for each in self._record.conditions[:1])
+
+    def _activation(self, seen: Sighting) -> Activated:
+        revision, now = seen.revision, self._clock()
+        self._record = replace(
+            self._record,
+            commit=revision.commit,
+            author=revision.author,
+            email=revision.email,
+            subject=revision.subject,
+            committed_at=revision.at,
+            activated_at=now,
+            observed_at=now,
+            conditions=tuple(_conditions(seen)),
+        )
+        paths = None if self._library is None else seen.library.changed
+        fresh = {(each.path, each.index): _row(each) for each in seen.library.documents(paths)}
+        stale = [key for key in self._rows if (paths is None or key[0] in paths) and key not in fresh]
+        news = tuple(row for key, row in fresh.items() if self._rows.get(key) != row)
+        for key in stale:
+            del self._rows[key]
+        self._rows.update(fresh)
+        return Activated(self._record, news, tuple(stale), self._lengths(news))
+
+    def _lengths(self, rows: Iterable[DefinitionRecord]) -> Mapping[str, int]:
+        """The lengths of the secrets that these definitions name; one dialect shows them as stars (rule 13)."""
+        named = {name for row in rows if '"secret"' in row.text for name in _SECRET.findall(row.text)}
+        return self._secrets.lengths(named)
+
+
+class LastGood(Mapping[str, Sequence[Definition]]):
+    """The last good definitions of each path, as the database remembers them; parsed only where one is asked for."""
+
+    def __init__(self, rows: Iterable[DefinitionRecord]) -> None:
+        self._rows: dict[str, list[DefinitionRecord]] = {}
+        for row in rows:
+            if row.text:
+                self._rows.setdefault(row.path, []).append(row)
+
+    def __getitem__(self, path: str) -> Sequence[Definition]:
+        return tuple(
+            Definition.from_text(row.kind, row.namespace, row.name, row.text, path, row.index, row.blob, row.commit)
+            for row in self._rows[path]
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _differing(library: Library, known: Mapping[Identity, Latest]) -> set[Identity]:
+    """The task files that do not say what their latest run was told, and the live runs without a file."""
+    told = {identity: (each.digest, each.removed) for identity, each in known.items()}
+    files = {(task.namespace, task.name): (task.digest, False) for task in library.tasks()}
+    changed = {identity for identity, said in files.items() if told.get(identity) != said}
+    orphans = {identity for identity, each in known.items() if each.live and identity not in files}
+    waiting = {(task.namespace, task.name) for task in library.tasks() if library.unresolved(task)}
+    return changed | orphans | waiting
+
+
+def _touched(before: Library, after: Library) -> set[Identity]:
+    """The task files that a new library brings, changes or takes away."""
+    old = {(task.namespace, task.name): task.digest for task in before.tasks() if task.path in after.changed}
+    new = {(task.namespace, task.name): task.digest for task in after.tasks() if task.path in after.changed}
+    return {identity for identity in old.keys() | new.keys() if old.get(identity) != new.get(identity)}
+
+
+def _row(document: DocumentState) -> DefinitionRecord:
+    problems = tuple(problem.as_dict() for problem in document.problems)
+    return DefinitionRecord(
+        document.path,
+        document.index,
+        document.blob,
+        document.commit,
+        document.kind,
+        document.namespace,
+        document.name,
+        document.digest,
+        document.text,
+        document.accepted,
+        problems,
+    )
+
+
+def _conditions(seen: Sighting) -> Iterator[Condition]:
+    yield _condition("Ready", "True", "InForce", "")
+    if seen.rewound:
+        yield _condition(
+            "Rewound", "True", "W-REWIND", "history was rewritten; what runs keeps its pins, nothing fires twice"
+        )
+    if rejected := seen.library.rejected:
+        first = next(iter(rejected.values()))[0]
+        text = f"{len(rejected)} files rejected, their last good versions stay in force and nothing is removed; {first}"
+        yield _condition("DefinitionsRejected", "True", "DefinitionsRejected", text)
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> Condition:
+    return {"type": kind, "status": status, "reason": reason, "message": message}

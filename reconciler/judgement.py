@@ -1,0 +1,198 @@
+"""What an observation means: the only place that turns what a target said into what is recorded of an attempt.
+
+A report that is not about the call in flight is late or doubled and changes nothing. Success needs the target's own
+word; whatever is unknown stays unknown (design.md rules 8 and 9).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from definitions.expressions import EvaluationError
+from definitions.models import OnLost
+from definitions.params import ParamError
+from definitions.program import Program, Unit
+from definitions.values import weigh
+from reconciler.actions import Verb
+from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from reconciler.observed import Limits
+from reconciler.plan.attempts import resend_at
+from reconciler.plan.scope import Scope, read, read_all, step_scope
+from state.changes import AttemptAdvanced, Cleaned, StepAdvanced, TaskChange
+from state.phases import AttemptPhase, Signal, TaskPhase
+from state.records import AttemptRecord, Cause, Json, TaskSnapshot, Uid
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One observation on its way from a driver to the loop, and which call it is about."""
+
+    uid: Uid
+    path: str
+    attempt: int
+    call: int
+    verb: Verb
+    observation: Observation
+    prepared: bool = False  # made, not started: only the handle is news
+
+
+def judge(
+    report: Report, task: TaskSnapshot, program: Program, limits: Limits, now: datetime
+) -> tuple[TaskChange, ...]:
+    """What `report` changes; nothing if it is late or doubled."""
+    attempt = task.attempts.get(report.path)
+    if attempt is None or attempt.number != report.attempt:
+        return ()
+    if report.verb is Verb.CLEAN:
+        return (Cleaned(report.uid, report.path, report.attempt),) if attempt.cleanup else ()
+    if attempt.ended or report.call != attempt.call:
+        return ()
+    return _Bench(report, task, program, attempt, limits, now).verdict()
+
+
+class _Bench:
+    """One report under judgement."""
+
+    def __init__(
+        self,
+        report: Report,
+        task: TaskSnapshot,
+        program: Program,
+        attempt: AttemptRecord,
+        limits: Limits,
+        now: datetime,
+    ) -> None:
+        self.report = report
+        self.task = task
+        self.program = program
+        self.node = program.nodes[report.path]
+        self.unit = cast("Unit", self.node.unit)
+        self.attempt = attempt
+        self.limits = limits
+        self.now = now
+        self.cause = Cause("observation", f"{attempt.key}/{report.call}")
+
+    @property
+    def stopping(self) -> bool:
+        return self.attempt.phase is AttemptPhase.CANCELLING
+
+    @property
+    def stopped(self) -> Signal:
+        """The end of an attempt that was told to end: by its task's revocation, or because its time was over."""
+        return Signal.STOP if self.task.record.phase is TaskPhase.REVOKING else Signal.TIME_OUT
+
+    def verdict(self) -> tuple[TaskChange, ...]:
+        match self.report.observation:
+            case Running(handle=handle, look_again=seconds):
+                return self._running(handle, seconds)
+            case Ended() as ended if ended.succeeded:
+                return self._succeeded(ended)
+            case Ended() as ended:
+                return self._failed(ended)
+            case NotStarted(proof=proof, refused=refused):
+                return self._not_started(proof, refused=refused)
+            case Unknown(evidence=evidence):
+                return self._unknown(evidence)
+
+    def _running(self, handle: Json, seconds: float) -> tuple[TaskChange, ...]:
+        again = self.now + timedelta(seconds=seconds)
+        if self.report.prepared:
+            signal = Signal.PREPARE if self.attempt.phase is AttemptPhase.INTENT else None
+            return (self._change(signal, handle=handle, answered=self.attempt.answered),)
+        begun = self.attempt.phase not in {AttemptPhase.STARTED, AttemptPhase.CANCELLING}
+        signal = Signal.START if begun else None
+        message = self.attempt.message if self.stopping else ""
+        return (self._change(signal, handle=handle, wake_at=again, message=message),)
+
+    def _succeeded(self, ended: Ended) -> tuple[TaskChange, ...]:
+        try:
+            scope = step_scope(self.task, self.program, self.node)
+            waits = self._not_yet(scope, ended.result)
+            if waits:
+                return (self._waits(waits, ended),)
+            outputs = read_all(self.unit.outputs, scope, self.unit, ended.result)
+        except (EvaluationError, ParamError) as error:
+            return (self._end(Signal.FAIL, ended, f"outputs: {error}"),)
+        if weigh(outputs, self.limits.output_bytes) > self.limits.output_bytes:
+            size = f"the outputs are larger than {self.limits.output_bytes} bytes"
+            return (self._end(Signal.FAIL, ended, f"OutputTooLarge: {size}"),)
+        return (self._end(Signal.SUCCEED, ended, ended.message, outputs),)
+
+    def _not_yet(self, scope: Scope, result: Json) -> str:
+        """Why `until` is not true yet, "" if it is; an `until` that raises is "not yet", too (rule 9)."""
+        until = self.unit.until
+        if until is None:
+            return ""
+        try:
+            met = read(until, scope, self.unit, result)
+        except EvaluationError as error:
+            return f"until: {error}"
+        return "" if met else f"until is not true yet: {until.expression.text}"
+
+    def _waits(self, why: str, ended: Ended) -> TaskChange:
+        if self.stopping:
+            return self._end(self.stopped, ended, f"{self.attempt.message}; {why}")
+        if self.unit.max_calls is not None and self.attempt.call >= self.unit.max_calls:
+            return self._end(Signal.FAIL, ended, f"maxCalls: {self.attempt.call} calls, and {why}")
+        signal = None if self.attempt.phase is AttemptPhase.POLLING else Signal.POLL
+        return self._change(
+            signal, answer=ended.result, code=ended.code, message=why, wake_at=self.now + self.unit.every
+        )
+
+    def _failed(self, ended: Ended) -> tuple[TaskChange, ...]:
+        if ended.timed_out or (ended.cancelled and self.stopping):
+            signal = Signal.TIME_OUT if ended.timed_out else self.stopped
+            return (self._end(signal, ended, ended.message or self.attempt.message),)
+        end = self._end(Signal.FAIL, ended, ended.message)
+        if ended.repeatable:
+            return (end,)
+        refused = StepAdvanced(self.report.uid, self.report.path, Signal.FAIL, self.cause, "Refused", ended.message)
+        return (end, refused)
+
+    def _not_started(self, proof: str, *, refused: bool) -> tuple[TaskChange, ...]:
+        if self.stopping:
+            return (self._change(self.stopped, message=f"{self.attempt.message}; {proof}"),)
+        if refused:
+            return (self._change(Signal.FAIL, message=proof),)
+        return (self._again(f"it was not started: {proof}", self.now),)
+
+    def _unknown(self, evidence: str) -> tuple[TaskChange, ...]:
+        if self.stopping:
+            harmless = self.unit.deduplicates or not self.attempt.in_flight
+            signal = self.stopped if harmless else Signal.LOSE
+            return (self._change(signal, message=f"{self.attempt.message}; {evidence}"),)
+        if self.unit.deduplicates and self.unit.on_lost is OnLost.RETRY:
+            return (self._again(f"the reply was lost: {evidence}", resend_at(self.attempt, self.unit, self.now)),)
+        return (self._change(Signal.LOSE, message=evidence),)
+
+    def _again(self, message: str, at: datetime) -> TaskChange:
+        """The same call goes out again under the same key; until then it stays in flight, with a time to wake up."""
+        return self._change(None, answered=self.attempt.answered, message=message, wake_at=at)
+
+    def _end(self, signal: Signal, ended: Ended, message: str, outputs: Json = None) -> TaskChange:
+        return self._change(
+            signal,
+            handle=ended.handle,
+            answer=ended.result,
+            outputs=outputs,
+            code=ended.code,
+            message=message,
+            cleanup=ended.cleanup,
+        )
+
+    def _change(
+        self,
+        signal: Signal | None,
+        *,
+        handle: Json = None,
+        answered: int | None = None,
+        answer: Json = None,
+        outputs: Json = None,
+        code: int | None = None,
+        message: str = "",
+        wake_at: datetime | None = None,
+        cleanup: bool | None = None,
+    ) -> AttemptAdvanced:
+        call = self.report.call if answered is None else answered
+        where = (self.report.uid, self.report.path, signal, self.cause)
+        return AttemptAdvanced(*where, call, handle, answer, outputs, code, message, wake_at, cleanup)

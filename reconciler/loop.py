@@ -1,0 +1,146 @@
+"""The control loop. Read `tick`: it is the product.
+
+Guarantee: nothing leaves this process before its intent is on disk, and what a tick decides is written whole or not at
+all. A tick awaits once, for the commit, while news of the next one gathers; so it can be driven by hand.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from reconciler.actions import Plan
+from reconciler.agenda import Agenda
+from reconciler.dispatch import Dispatch
+from reconciler.inbox import Inbox, News
+from reconciler.judgement import judge
+from reconciler.observed import Limits, Observed, Programs
+from reconciler.plan.whole import plan
+from state.changes import Change, TaskChange
+from state.errors import StateError
+from state.records import Identity, Uid
+from state.store import Committed, Store
+
+Commit = Callable[[Sequence[Change], datetime], Awaitable[Committed]]
+
+log = structlog.get_logger("reconciler.loop")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one tick is about: these tasks, and the files of these identities."""
+
+    news: News
+    tasks: tuple[Uid, ...]
+    identities: tuple[Identity, ...] = ()
+
+    def of(self, uid: Uid) -> "Scope":
+        """The same news for one task alone, without files."""
+        reports = [report for report in self.news.reports if report.uid == uid]
+        return Scope(News(reports=reports), (uid,))
+
+    def without_tasks(self) -> "Scope":
+        """The rest of it: the files and the source."""
+        return Scope(News(source=self.news.source), (), self.identities)
+
+
+class Loop:
+    """What a tick needs. `told` hears of every commit; `commit` writes, usually in a thread of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        programs: Programs,
+        dispatch: Dispatch,
+        inbox: Inbox,
+        limits: Limits,
+        commit: Commit,
+        told: Callable[[Committed], None] = lambda _: None,
+    ) -> None:
+        self.store = store
+        self.programs = programs
+        self.dispatch = dispatch
+        self.inbox = inbox
+        self.limits = limits
+        self.commit = commit
+        self.told = told
+        self.agenda = Agenda(store)
+        self.ticks = 0
+
+    def observe(self, scope: Scope) -> Observed:
+        """The slice of the world that the tick is about, its programs compiled."""
+        snapshot = self.store.snapshot(scope.tasks, scope.identities)
+        pins = {task.record.pins for task in snapshot.tasks.values() if task.record.pins and task.record.live}
+        programs = {digests: self.programs.get(digests) for digests in pins}
+        return Observed(snapshot, programs, frozenset(scope.identities), self.dispatch.flying, self.limits)
+
+    def judge(self, news: News, observed: Observed, now: datetime) -> list[TaskChange]:
+        """What the reports change, one after the other; a late or doubled one changes nothing."""
+        changes: list[TaskChange] = []
+        for report in news.reports:
+            task = observed.snapshot.tasks.get(report.uid)
+            if task is None or not task.record.pins:
+                continue
+            said = judge(report, task, self.programs.get(task.record.pins), self.limits, now)
+            observed = observed.after(said, now)
+            changes += said
+        return changes
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way, nothing waits for a time or for room, no news."""
+        return not (self.inbox or self.dispatch.flying) and self.agenda.empty
+
+
+async def tick(loop: Loop, now: datetime) -> Plan:
+    """One turn: news in, one decision, one commit, and only then the calls."""
+    news = loop.inbox.take()
+    for report in news.reports:
+        loop.dispatch.landed(report)
+    scope = Scope(news, *loop.agenda.next(news, loop.limits, now))
+    try:
+        return await turn(loop, scope, now)
+    except StateError:
+        loop.inbox.put_back(news)
+        loop.agenda.again(scope.tasks, scope.identities)
+        raise
+    except Exception as error:
+        log.error("a turn failed; its tasks are tried one by one", exc_info=error)
+        return await one_by_one(loop, scope, now)
+
+
+async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
+    """Decide about one scope, write it, and begin what it orders."""
+    news = scope.news
+    observed = loop.observe(scope).after(news.changes, now)
+    judged = loop.judge(news, observed, now)
+    planned = plan(loop.agenda.desired, observed.after(judged, now), now)
+    changes: list[Change] = [*news.changes, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
+    committed = await loop.commit(changes, now)
+    loop.agenda.settle(planned, committed, scope.tasks, now)
+    for report in news.reports:
+        loop.dispatch.release(report)
+    loop.dispatch.begin(planned.orders, now)
+    loop.ticks += 1
+    loop.told(committed)
+    return planned
+
+
+async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:
+    """The same scope in small turns; a task that still fails is left alone until the next start, and named."""
+    plans = []
+    for part in (scope.without_tasks(), *(scope.of(uid) for uid in scope.tasks)):
+        try:
+            plans.append(await turn(loop, part, now))
+        except StateError:
+            raise
+        except Exception as error:
+            loop.agenda.quarantine(part.tasks)
+            log.error("a task is left alone until the next start", tasks=part.tasks, exc_info=error)
+    actions = tuple(action for each in plans for action in each.actions)
+    return Plan(actions, frozenset(uid for each in plans for uid in each.parked))
+
+
+def _source(news: News) -> Iterable[Change]:
+    return [news.source] if news.source else []

@@ -1,0 +1,69 @@
+"""The decision of one turn: everything that happens next to a slice of the tasks, as data.
+
+Values in, values out. For any slice this is the plan for everything restricted to it, but for capacity, which all
+slices share; and once a plan is written and what it sends is under way, planning again gives nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from definitions.desired import Desired
+from reconciler.actions import Action, Order, Plan, Verb
+from reconciler.expectation import expected_span
+from reconciler.observed import Observed
+from reconciler.plan.admission import admission
+from reconciler.plan.capacity import grant
+from reconciler.plan.control import control
+from reconciler.plan.progress import progress
+from state.changes import StepAdvanced, TaskAdvanced
+from state.phases import Signal, TaskPhase
+from state.records import Cause, TaskSnapshot
+
+
+def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
+    """What happens next to the tasks of `observed`: files first, then controls, then every step as far as it goes."""
+    files = admission(desired, observed, now)
+    observed = replace(observed, programs={**observed.programs, **files.programs})
+    observed = observed.after(Plan(files.actions).changes, now)
+    controls = tuple(control(observed))
+    observed = observed.after(Plan(controls).changes, now)
+    moves = [move for task in observed.snapshot.tasks.values() for move in _moves(task, observed, now)]
+    granted, parked = grant(moves, observed.snapshot.usage, observed.limits)
+    begun = tuple(_begun(observed, granted, now))
+    actions = (*files.actions, *controls, *begun, *granted, *(action for action in parked if action.changes))
+    return Plan(actions, frozenset(action.uid for action in parked), files.notes)
+
+
+def _moves(task: TaskSnapshot, observed: Observed, now: datetime) -> Iterator[Action]:
+    record = task.record
+    if record.live and record.pins and record.phase is not TaskPhase.UNADOPTED:
+        program = observed.program(record)
+        yield from progress(
+            task, program, lambda path: (record.uid, path) in observed.flying, observed.snapshot.epoch, now
+        )
+    yield from _cleaning(task, observed)
+
+
+def _cleaning(task: TaskSnapshot, observed: Observed) -> Iterator[Action]:
+    """What a target still holds of an attempt whose result is committed may go."""
+    for path, attempt in task.attempts.items():
+        if attempt.ended and attempt.cleanup and (attempt.uid, path) not in observed.flying:
+            subject = f"{task.record.namespace}/{task.record.name}"
+            order = Order(Verb.CLEAN, attempt, subject, "")
+            yield Action("-", attempt.uid, f"{subject} {path}", f"attempt {attempt.number} cleaned up", order=order)
+
+
+def _begun(observed: Observed, granted: Iterable[Action], now: datetime) -> Iterator[Action]:
+    """A created task runs from the first thing that happens to one of its steps."""
+    tasks = observed.snapshot.tasks
+    moved = dict.fromkeys(action.uid for action in granted if any(isinstance(c, StepAdvanced) for c in action.changes))
+    for uid in moved:
+        record = tasks[uid].record
+        if record.phase is TaskPhase.CREATED:
+            program = observed.program(record)
+            span = expected_span(program, record.control, program.flow)
+            deadline = now + program.timeout if program.timeout else None
+            finish = now + span if span is not None else None
+            change = TaskAdvanced(uid, Signal.START, Cause("plan"), expected_finish=finish, deadline=deadline)
+            yield Action(">", uid, f"{record.namespace}/{record.name}", "started", (change,))
