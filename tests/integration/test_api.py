@@ -21,7 +21,9 @@ ALICE = f"{TASKS}/demo/grade-alice"
 def world(tmp_path_factory):
     made = grade_class(tmp_path_factory.mktemp("state"))
     (made.folder / "heartbeat").touch()
-    (made.folder / "counters.json").write_text(json.dumps({"ticks": 7, "calls": {"http": 3, "bad": "x"}, "no-name": 1}))
+    (made.folder / "counters.json").write_text(
+        json.dumps({"ticks": 7, "flying": 2, "calls": {"http": 3, "bad": "x"}, "no-name": 1})
+    )
     log = Logs(made.folder / "logs").log(made.store.live()[0], "step1", 1)
     log.write(b"GET http://127.0.0.1:9/api1\n", "driver")
     log.write(b"".join(b"line %d\n" % number for number in range(100)))
@@ -327,6 +329,7 @@ def test_metrics_count_rows_and_what_the_controller_counts(client):
     assert 'reconciler_tasks{namespace="demo",state="FAILED"} 1.0' in text
     assert 'reconciler_tasks{namespace="默认",state="FINISHED"} 1.0' in text
     assert "reconciler_ticks_total 7.0" in text
+    assert "reconciler_flying 2.0" in text
     assert 'reconciler_calls_total{kind="http"} 3.0' in text
     assert 'reconciler_definitions{accepted="false",kind="Job"} 1.0' in text
     assert "reconciler_state_readable 1.0" in text
