@@ -351,6 +351,12 @@ def test_a_store_under_a_moved_epoch_writes_nothing(folder, store):
     assert sql(folder, "SELECT phase FROM tasks") == [("created",)]
 
 
+def test_a_store_that_was_closed_writes_nothing(store):
+    store.close()
+    with pytest.raises(Fenced, match="let go"):
+        store.commit([admitted(ALICE)], START)
+
+
 def test_an_older_database_is_held_until_a_person_decides(folder):
     store = Store.open(folder)
     store.commit([admitted(ALICE)], START)
