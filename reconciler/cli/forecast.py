@@ -4,9 +4,7 @@ Either a source's tip against a state folder, or one commit against another for 
 base counts as fully applied: every task that it wants has been admitted, none is under way.
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +15,10 @@ from definitions.library import Library, build
 from definitions.problems import Problem
 from definitions.program import Program
 from definitions.revision import Source
-from definitions.sources.open import open_source
 from reconciler.actions import Action
 from reconciler.cli.explanation import short
 from reconciler.cli.failure import Failure
+from reconciler.cli.opening import opened
 from reconciler.cli.repository import Repository
 from reconciler.cli.work_tree import DRIVERS
 from reconciler.observed import Observed, Programs
@@ -54,7 +52,7 @@ class Forecast:
 
 def next_turn(place: SourceSettings, state: Path) -> Forecast:
     """The next turn of a controller over `state`, which need not exist. Raises SourceUnavailable, StateError."""
-    with _opened(place) as source:
+    with opened(place) as source:
         desired = _desired(source)
     wanted = _wanted(desired.library)
     observed = _observed(*_known(state, wanted), wanted)
@@ -79,18 +77,6 @@ def between(place: SourceSettings, base: str, head: str) -> Forecast:
     return _forecast(actions, (note, *planned.notes), after, f"{place.path} at {head} ({_short(after)})")
 
 
-@contextmanager
-def _opened(place: SourceSettings) -> Iterator[Source]:
-    """The source, with a mirror that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="reconciler-plan-") as folder:
-        mirror = Path(folder) / "mirror"
-        source = open_source(place.name, place.location, place.ref, place.path, mirror, lambda: datetime.now(UTC))
-        try:
-            yield source
-        finally:
-            source.close()
-
-
 def _desired(source: Source) -> Complete:
     revision = source.revision()
     return Complete(revision, build(source.tree(revision), source.read, drivers=DRIVERS))
@@ -100,7 +86,7 @@ def _at(place: SourceSettings, commit: str) -> Complete:
     if place.location.startswith("dir:"):
         raise Failure("a folder has no commits to compare; give --source a Git repository")
     full = Repository(Path(place.location)).resolve(commit)
-    with _opened(place.model_copy(update={"ref": full})) as source:
+    with opened(place.model_copy(update={"ref": full})) as source:
         return _desired(source)
 
 

@@ -107,7 +107,12 @@ def _step_lines(step: Mapping[str, Any], depth: int, now: datetime) -> list[Line
 def _detail(status: Mapping[str, Any], now: datetime) -> str:
     plain = status["state"] == "FINISHED" and not status.get("skip")
     reason = "" if plain else status.get("reason") or ""
-    parts = [reason, _elapsed(status, now), values(status.get("outputs")), status.get("message") or ""]
+    # the step below that goes on says more about it than its parent can
+    speaks = (
+        not any(child["state"] in {"RUNNING", "FAILED"} for child in status.get("steps") or ()) or "path" not in status
+    )
+    message = status.get("message") or "" if speaks else ""
+    parts = [reason, _elapsed(status, now), values(status.get("outputs")), message]
     return inert("  ".join(part for part in parts if part))
 
 

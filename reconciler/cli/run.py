@@ -4,14 +4,18 @@ Here flags become settings and nothing else; what a setting means is decided whe
 """
 
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.failure import DONE, Failure
 from reconciler.cli.options import DEFAULT_STATE, PathOption, RefOption, SettingsOption, SourceOption, source_flags
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
 
 
 class Adopt(StrEnum):
@@ -69,12 +73,55 @@ def run(
         "wait": wait or None,
         **_enabled(enable or []),
     }
+    from reconciler.cli.announcement import Announcer
     from reconciler.controller import RunOptions
     from reconciler.controller import run as run_controller
     from reconciler.settings import load
 
     loaded = load(settings, os.environ, flags)
-    return run_controller(loaded, RunOptions(until_idle=until_idle, allow_prune=allow_prune))
+    _log_to_stderr()
+    _warn_of_uncommitted(loaded)
+    announcer = Announcer(loaded.state, loaded.source)
+    told = announcer if until_idle or sys.stdout.isatty() else lambda _: None
+    code = run_controller(loaded, RunOptions(until_idle=until_idle, allow_prune=allow_prune, told=told))
+    if until_idle:
+        announcer.conclude()
+    return code
+
+
+def _log_to_stderr() -> None:
+    """Readable lines on a terminal, JSON elsewhere; stdout is for what people asked for."""
+    import structlog
+
+    terminal = sys.stderr.isatty()
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    if terminal:
+        renderer = structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if terminal else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _warn_of_uncommitted(settings: "Settings") -> None:
+    """Only commits count; whoever edits a file and sees nothing happen should read why."""
+    from definitions.revision import SourceUnavailable
+    from reconciler.cli.opening import opened
+    from reconciler.cli.render import inert
+
+    try:
+        with opened(settings.source) as source:
+            names = source.uncommitted()
+    except SourceUnavailable:
+        return  # the controller says so, in its own words, and goes on trying
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        print(inert(f"warning: not committed, so not in force: {shown}"), file=sys.stderr)
 
 
 def _enabled(drivers: list[str]) -> dict[str, bool]:

@@ -1,0 +1,69 @@
+"""What `reconciler run` says to the person who started it: one line per change of state, and never just silence."""
+
+from pathlib import Path
+
+from reconciler.cli.explanation import short
+from reconciler.cli.render import MARKS, inert, now_utc
+from reconciler.settings import SourceSettings
+from state.phases import PUBLIC, Phase, StepPhase, TaskPhase
+from state.reader import Reader
+from state.records import Event, SourceRecord, TaskSnapshot
+from state.store import Committed
+
+_KINDS: dict[str, type[Phase]] = {"task": TaskPhase, "step": StepPhase}
+_ORDER = tuple(MARKS)
+
+
+class Announcer:
+    """Prints what commits change, and once that there is nothing to do. Give it to the controller as `told`."""
+
+    def __init__(self, state: Path, source: SourceSettings) -> None:
+        self._state = state
+        self._source = source
+        self._idle_said = False
+
+    def __call__(self, committed: Committed) -> None:
+        """One line per task and step whose public state is another one than before."""
+        for event in committed.events:
+            if line := _line(event, committed.snapshot.tasks.get(event.uid)):
+                print(f"{now_utc():%H:%M:%S}  {line}", flush=True)
+        if not self._idle_said:
+            self._idle_said = bool(committed.events) or self._say_nothing_to_do()
+
+    def conclude(self) -> None:
+        """How many tasks there are in each state, or that there are none."""
+        reader = Reader(self._state)
+        counts: dict[str, int] = {}
+        for (_, state), count in reader.counts().items():
+            counts[state.value] = counts.get(state.value, 0) + count
+        reader.close()
+        if counts:
+            found = ", ".join(f"{counts[state]} {state}" for state in _ORDER if state in counts)
+            print(f"idle: {found}", flush=True)
+
+    def _say_nothing_to_do(self) -> bool:
+        """Once the first revision is in force: says so if it wants no task. Whether there is a revision."""
+        reader = Reader(self._state)
+        found = next((each for each in reader.sources() if each.name == self._source.name and each.commit), None)
+        wanted = sum(count for (kind, _), count in reader.definition_counts().items() if kind == "Task")
+        reader.close()
+        if found and not wanted:
+            print(f"nothing to do: 0 task files under {self._source.path} at {self._tip(found)}", flush=True)
+        return found is not None
+
+    def _tip(self, found: SourceRecord) -> str:
+        return f"{self._source.ref or 'HEAD'} ({short(found.commit)})"
+
+
+def _line(event: Event, task: TaskSnapshot | None) -> str:
+    """What an event changes for the public, "" if nothing."""
+    kind = _KINDS.get(event.subject)
+    if kind is None or task is None:
+        return ""
+    before = PUBLIC[kind(event.before)] if event.before else None
+    after = PUBLIC[kind(event.after)]
+    if before is after:
+        return ""
+    name = "/".join(task.record.identity) + (f" {event.path}" if event.path else "")
+    said = " ".join(part for part in (event.reason, event.message) if part)
+    return inert(f"{MARKS[after]} {name}  {after}  {said}".rstrip())
