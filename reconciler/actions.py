@@ -24,6 +24,11 @@ class Verb(StrEnum):
     CLEAN = "clean"
 
 
+def place(uid: Uid, path: str, attempt: int, verb: Verb) -> tuple[Uid, str]:
+    """Where at most one order is under way: a step; cleaning up after an attempt is in nobody's way."""
+    return (uid, f"{path} cleaning {attempt}" if verb is Verb.CLEAN else path)
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One thing to do at a target, after the commit of the plan that holds it."""
@@ -37,7 +42,7 @@ class Order:
 
     @property
     def place(self) -> tuple[Uid, str]:
-        return (self.attempt.uid, self.attempt.path)
+        return place(self.attempt.uid, self.attempt.path, self.attempt.number, self.verb)
 
 
 @dataclass(frozen=True, slots=True)

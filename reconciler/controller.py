@@ -17,7 +17,7 @@ from definitions.sources.folder import FolderSource
 from definitions.sources.open import open_source
 from definitions.sources.watch import changes as hints
 from reconciler import clock
-from reconciler.actions import Order
+from reconciler.actions import Order, Verb
 from reconciler.dispatch import Dispatch
 from reconciler.drivers.http import HttpDriver
 from reconciler.drivers.process import ProcessDriver
@@ -105,11 +105,17 @@ class _Controller:
         chores += [service.run()] if service else []
         tasks = [asyncio.ensure_future(chore) for chore in chores]
         try:
-            self.loop.agenda.start(clock.now())
+            self._begin(clock.now())
             await self._turn(tasks)
         finally:
             await self._end(tasks, service, follower)
         return self._exit_code(follower) if self.options.until_idle else 0
+
+    def _begin(self, now: datetime) -> None:
+        """Take up everything that an earlier controller left, first of all what nobody will ask about again."""
+        self.loop.agenda.start(now)
+        left = [Order(Verb.CLEAN, attempt, "", "") for attempt in self.store.uncleaned()]
+        self.loop.dispatch.begin(left, now)
 
     async def _turn(self, chores: Sequence[asyncio.Future[None]]) -> None:
         """Tick after tick, until told to end or idle."""
@@ -121,7 +127,7 @@ class _Controller:
             try:
                 await tick(self.loop, clock.now())
             except Full as error:
-                log.error("nothing can be recorded; nothing is dispatched", error=str(error))
+                log.warning("nothing can be recorded, so nothing is dispatched", error=str(error))
                 await asyncio.sleep(1)
             if self.options.until_idle and self.looked and self.loop.idle:
                 return

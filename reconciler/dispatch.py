@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from reconciler.actions import Order, Verb
+from reconciler.actions import Order, Verb, place
 from reconciler.drivers.protocol import Call, Driver, Ended, LogSink, NotStarted, Observation, Running, Secrets, Unknown
 from reconciler.errors import Refusal
 from reconciler.judgement import Report
@@ -65,10 +65,10 @@ class Dispatch:
 
     def landed(self, report: Report) -> None:
         """The loop has taken a report: nothing flies there any more, unless it only tells of a handle."""
-        place = (report.uid, report.path)
-        known = self._under_way.get(place)
+        where = place(report.uid, report.path, report.attempt, report.verb)
+        known = self._under_way.get(where)
         if known and known[0] is report.verb and not report.prepared:
-            del self._under_way[place]
+            del self._under_way[where]
 
     def release(self, report: Report) -> None:
         """The handle in a `prepared` report is durable: what it names may be started."""
@@ -91,7 +91,7 @@ class Dispatch:
         try:
             observation = await self._observation(order, now)
         except Exception as error:
-            log.error("driver failed", driver=order.attempt.driver, key=order.attempt.key, exc_info=error)
+            log.exception("driver failed", driver=order.attempt.driver, key=order.attempt.key)
             observation = Unknown(f"the {order.attempt.driver} driver failed with {type(error).__name__}")
         self._report(order, observation)
 

@@ -40,12 +40,10 @@ def judge(
     report: Report, task: TaskSnapshot, program: Program, limits: Limits, now: datetime
 ) -> tuple[TaskChange, ...]:
     """What `report` changes; nothing if it is late or doubled."""
-    attempt = task.attempts.get(report.path)
-    if attempt is None or attempt.number != report.attempt:
-        return ()
     if report.verb is Verb.CLEAN:
-        return (Cleaned(report.uid, report.path, report.attempt),) if attempt.cleanup else ()
-    if attempt.ended or report.call != attempt.call:
+        return (Cleaned(report.uid, report.path, report.attempt),)
+    attempt = task.attempts.get(report.path)
+    if attempt is None or attempt.ended or (attempt.number, attempt.call) != (report.attempt, report.call):
         return ()
     return _Bench(report, task, program, attempt, limits, now).verdict()
 

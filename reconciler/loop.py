@@ -105,8 +105,8 @@ async def tick(loop: Loop, now: datetime) -> Plan:
         loop.inbox.put_back(news)
         loop.agenda.again(scope.tasks, scope.identities)
         raise
-    except Exception as error:
-        log.error("a turn failed; its tasks are tried one by one", exc_info=error)
+    except Exception:
+        log.exception("a turn failed; its tasks are tried one by one")
         return await one_by_one(loop, scope, now)
 
 
@@ -135,9 +135,9 @@ async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:
             plans.append(await turn(loop, part, now))
         except StateError:
             raise
-        except Exception as error:
+        except Exception:
             loop.agenda.quarantine(part.tasks)
-            log.error("a task is left alone until the next start", tasks=part.tasks, exc_info=error)
+            log.exception("a task is left alone until the next start", tasks=part.tasks)
     actions = tuple(action for each in plans for action in each.actions)
     return Plan(actions, frozenset(uid for each in plans for uid in each.parked))
 

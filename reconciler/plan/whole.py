@@ -48,9 +48,9 @@ def _moves(task: TaskSnapshot, observed: Observed, now: datetime) -> Iterator[Ac
 def _cleaning(task: TaskSnapshot, observed: Observed) -> Iterator[Action]:
     """What a target still holds of an attempt whose result is committed may go."""
     for path, attempt in task.attempts.items():
-        if attempt.ended and attempt.cleanup and (attempt.uid, path) not in observed.flying:
-            subject = f"{task.record.namespace}/{task.record.name}"
-            order = Order(Verb.CLEAN, attempt, subject, "")
+        subject = f"{task.record.namespace}/{task.record.name}"
+        order = Order(Verb.CLEAN, attempt, subject, "")
+        if attempt.ended and attempt.cleanup and order.place not in observed.flying:
             yield Action("-", attempt.uid, f"{subject} {path}", f"attempt {attempt.number} cleaned up", order=order)
 
 

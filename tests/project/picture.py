@@ -7,7 +7,16 @@ BOXES = {
     "cli": ("cli: the command line", ["reconciler.cli", "reconciler.demo_service"]),
     "controller": (
         "controller, loop, dispatch: one turn after another",
-        ["reconciler.controller", "reconciler.loop", "reconciler.dispatch"],
+        [
+            "reconciler.controller",
+            "reconciler.loop",
+            "reconciler.agenda",
+            "reconciler.inbox",
+            "reconciler.dispatch",
+            "reconciler.follow",
+            "reconciler.requests",
+            "reconciler.service",
+        ],
     ),
     "api": ("api: the read side, a process of its own", ["reconciler.api"]),
     "plan": (
