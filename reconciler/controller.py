@@ -45,7 +45,9 @@ from state.store import Committed, Store
 DRIVERS = frozenset({"http", "process"})
 HEARTBEAT = 5.0
 RETENTION = timedelta(hours=1)
-_STOPPING = 8.0
+DRAIN = 6.0
+"""Seconds that calls under way get to end when the controller is told to; with what follows that is less than ten."""
+_LETTING_GO = 2.0
 
 log = structlog.get_logger("reconciler.controller")
 
@@ -89,6 +91,7 @@ class _Controller:
         self.loop = Loop(store, programs, dispatch, self.inbox, _limits(settings), self._commit, options.told)
         self.stopping = asyncio.Event()
         self.looked = False
+        self.drained_at = 0.0
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -118,12 +121,12 @@ class _Controller:
         self.loop.dispatch.begin(left, now)
 
     async def _turn(self, chores: Sequence[asyncio.Future[None]]) -> None:
-        """Tick after tick, until told to end or idle."""
-        while not self.stopping.is_set():
+        """Tick after tick, until told to end or idle; what is under way gets some seconds to end before us."""
+        while not self._over():
             for chore in chores:
                 if chore.done():
                     chore.result()
-            self._mind_the_disk()
+            self._mind_the_room()
             try:
                 await tick(self.loop, clock.now())
             except Full as error:
@@ -132,6 +135,14 @@ class _Controller:
             if self.options.until_idle and self.looked and self.loop.idle:
                 return
             await self._wait()
+
+    def _over(self) -> bool:
+        """Told to end, and nothing is under way any more or the time for that has run out."""
+        if not self.stopping.is_set():
+            return False
+        time = asyncio.get_running_loop().time()
+        self.drained_at = self.drained_at or time + DRAIN
+        return time >= self.drained_at or not (self.loop.dispatch.flying or self.inbox)
 
     async def _wait(self) -> None:
         agenda = self.loop.agenda
@@ -147,7 +158,7 @@ class _Controller:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            async with asyncio.timeout(_STOPPING):
+            async with asyncio.timeout(_LETTING_GO):
                 await self.loop.dispatch.close()
                 if service:
                     await service.close()
@@ -239,15 +250,13 @@ class _Controller:
     async def _commit(self, changes: Sequence[Change], at: datetime) -> Committed:
         return await asyncio.get_running_loop().run_in_executor(self.writer, self.store.commit, changes, at)
 
-    def _mind_the_disk(self) -> None:
-        """Below `minFree` nothing new is dispatched, so that the results of what runs can still be recorded."""
-        short = self.store.free_bytes() < self.settings.min_free or bool(self.store.held)
-        limits = _limits(self.settings)
-        wanted = replace(limits, total=0) if short else limits
+    def _mind_the_room(self) -> None:
+        """Nothing new is dispatched on a short disk (results must still fit), in a held state, or before the end."""
+        short = self.store.free_bytes() < self.settings.min_free
+        closed = short or bool(self.store.held) or self.stopping.is_set()
+        wanted = replace(_limits(self.settings), total=0 if closed else self.settings.dispatch.total)
         if wanted != self.loop.limits:
-            log.warning(
-                "dispatch stops" if short else "dispatch goes on", held=self.store.held, min_free=self.settings.min_free
-            )
+            log.warning("dispatch stops" if closed else "dispatch goes on", disk_short=short, held=self.store.held)
             self.loop.limits = wanted
 
     def _allowed(self, order: Order) -> Refusal | None:
