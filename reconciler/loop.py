@@ -87,6 +87,13 @@ class Loop:
             changes += said
         return changes
 
+    def tell(self, committed: Committed) -> None:
+        """Say what was written to whoever listens; a listener whose ear is gone (a closed pipe) is left out from now on."""
+        try:
+            self.told(committed)
+        except OSError:
+            self.told = lambda _: None
+
     @property
     def idle(self) -> bool:
         """Nothing is under way, nothing waits for a time or for room, no news."""
@@ -123,7 +130,7 @@ async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
         loop.dispatch.release(report)
     loop.dispatch.begin(planned.orders, now)
     loop.ticks += 1
-    loop.told(committed)
+    loop.tell(committed)
     return planned
 
 
