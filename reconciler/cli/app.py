@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from reconciler.cli import admin, check, read, run, write
+from reconciler.cli import admin, check, listing, read, run, write
 from reconciler.cli.failure import DONE, FAILED
 from reconciler.errors import ReconcilerError
 
@@ -37,12 +37,12 @@ COMMANDS: dict[str, Command] = {
     "version": admin.version,
 }
 GET: dict[str, Command] = {
-    "tasks": read.tasks,
-    "task": read.task,
-    "events": read.events,
-    "definitions": read.definitions,
-    "revisions": read.revisions,
-    "sources": read.sources,
+    "tasks": listing.tasks,
+    "task": listing.task,
+    "events": listing.events,
+    "definitions": listing.definitions,
+    "revisions": listing.revisions,
+    "sources": listing.sources,
 }
 HELP = """What should run is a file in Git; reconciler makes it run and tells everyone how far it is.
 
