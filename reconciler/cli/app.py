@@ -74,7 +74,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if not _foreseen(error):
                 raise
-            code = _report(str(error))
+            code = _report(_text(error))
         sys.exit(code if isinstance(code, int) else DONE)
 
 
@@ -112,7 +112,12 @@ def _foreseen(error: Exception) -> bool:
     from definitions.revision import SourceUnavailable
     from state.errors import StateError
 
-    return isinstance(error, ReconcilerError | SourceUnavailable | StateError)
+    of_a_file = isinstance(error, OSError) and error.filename is not None
+    return of_a_file or isinstance(error, ReconcilerError | SourceUnavailable | StateError)
+
+
+def _text(error: Exception) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _report(message: str) -> int:

@@ -97,14 +97,12 @@ def plan(
     if (base is None) != (head is None):
         raise Failure("--base and --head belong together; give both, or neither")
     given = load(settings, os.environ, source_flags(source, ref, path) | {"state": str(state) if state else None})
-    found = (
-        forecast.between(given.source, base, head) if base and head else forecast.next_turn(given.source, given.state)
-    )
+    found = forecast.between(given.source, base, head) if base and head else forecast.next_turn(given)
     if output is Output.JSON:
         render.print_json(found.as_dict())
     else:
         _print_forecast(found)
-    if found.problems and any(not problem.warning for problem in found.problems):
+    if found.wrong:
         return FAILED
     return CHANGES if found.actions else DONE
 

@@ -149,6 +149,8 @@ def _refused(status: int, body: bytes) -> Failure:
         text = body[:200].decode(errors="replace") or f"status {status}"
     if status == 404:
         return NotFound(text)
+    if status == 503:  # the state folder behind the API cannot be read now; the text says why
+        return Failure(text)
     if status in {401, 403}:
         return Failure(f"{text}; name the file of the API's token in {TOKEN_VARIABLE}")
     return Failure(f"the API answered {status}: {text}")

@@ -90,7 +90,8 @@ def source_row(source: Answer) -> tuple[object, ...]:
     """Name, ref, path, commit, author and what its conditions say."""
     spec, status = source["spec"], source["status"]
     revision = status["revision"]
-    said = [f"{each['type']}={each['status']} {each.get('message') or ''}".strip() for each in status["conditions"]]
+    told = [each for each in status["conditions"] if each["type"] != "Ready"] or status["conditions"]
+    said = [f"{each['type']}={each['status']} {each.get('message') or ''}".strip() for each in told]
     place = (source["metadata"]["name"], spec["ref"], spec["path"])
     return (*place, short(revision["commit"]), revision["author"], "; ".join(said))
 

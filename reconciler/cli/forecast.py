@@ -4,8 +4,8 @@ Either a source's tip against a state folder, or one commit against another for 
 base counts as fully applied: every task that it wants has been admitted, none is under way.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,37 @@ from definitions.revision import Source
 from reconciler.actions import Action
 from reconciler.cli.explanation import short
 from reconciler.cli.failure import Failure
+from reconciler.cli.memory import Memory
 from reconciler.cli.opening import opened
 from reconciler.cli.repository import Repository
 from reconciler.cli.work_tree import DRIVERS
+from reconciler.follow import LastGood
 from reconciler.observed import Observed, Programs
+from reconciler.plan.acceptance import refusal
 from reconciler.plan.whole import plan
-from reconciler.settings import SourceSettings
+from reconciler.settings import Settings, SourceSettings
 from state.changes import Admitted
-from state.reader import Reader
+from state.phases import TaskPhase
 from state.records import Identity, Pin, Snapshot, TaskSnapshot
-
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The actions as signed lines, what the plan remarks beside them, and one sentence about all of it."""
+    """The actions as signed lines, what the plan remarks beside them, and one sentence about all of it.
+
+    `refused` says why the revision would not be put in force at all; "" if it would.
+    """
 
     actions: tuple[str, ...]
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
     summary: str
+    refused: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something would be kept out: the revision, or one of its files."""
+        return bool(self.refused) or any(not problem.warning for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -46,18 +56,26 @@ class Forecast:
             "actions": list(self.actions),
             "notes": list(self.notes),
             "problems": [problem.as_dict() for problem in self.problems],
+            "refused": self.refused,
             "summary": self.summary,
         }
 
 
-def next_turn(place: SourceSettings, state: Path) -> Forecast:
-    """The next turn of a controller over `state`, which need not exist. Raises SourceUnavailable, StateError."""
+def next_turn(settings: Settings) -> Forecast:
+    """The next turn of a controller over the state folder, which need not exist. Raises SourceUnavailable, StateError."""
+    place, memory = settings.source, Memory(settings.state)
+    rows = memory.definitions()
     with opened(place) as source:
-        desired = _desired(source)
-    wanted = _wanted(desired.library)
-    observed = _observed(*_known(state, wanted), wanted)
-    planned = plan(desired, observed, datetime.now(UTC))
+        desired = _desired(source, LastGood(rows))
+    if memory.activated_at(place.name) is None:
+        desired = replace(desired, hold=settings.cold_start == "hold")
+    snapshot = memory.snapshot(_wanted(desired.library))
+    observed = _observed(snapshot, memory.pins(snapshot), _wanted(desired.library))
+    memory.close()
     where = f"{place.path} at {place.ref or 'HEAD'} ({_short(desired)})"
+    if refused := _refusal(desired, snapshot, len(rows)):
+        return _refused(refused, desired, where)
+    planned = plan(desired, observed, datetime.now(UTC))
     return _forecast(planned, planned.notes, desired, where)
 
 
@@ -69,62 +87,42 @@ def between(place: SourceSettings, base: str, head: str) -> Forecast:
     first = plan(before, Observed(Snapshot(), identities=identities), now)
     admitted = [change for action in first if action.sign == "+" for change in action.changes]
     applied = Observed(Snapshot(), identities=identities).after(admitted, now).snapshot
-    observed = Observed(applied, _programs(applied.tasks.values(), _pins_of(admitted).__getitem__), identities)
+    where = f"{place.path} at {head} ({_short(after)})"
+    if refused := _refusal(after, applied, len(before.library.definitions)):
+        return _refused(refused, after, where)
+    observed = _observed(applied, _pins_of(admitted), identities)
     unchanged = {str(action) for action in plan(before, observed, now)}
     planned = plan(after, observed, now)
     actions = [action for action in planned if str(action) not in unchanged]
     note = f"assuming {base} ({_short(before)}) fully applied: every task that it wants is admitted, none has begun"
-    return _forecast(actions, (note, *planned.notes), after, f"{place.path} at {head} ({_short(after)})")
+    return _forecast(actions, (note, *planned.notes), after, where)
 
 
-def _desired(source: Source) -> Complete:
+def _desired(source: Source, good: LastGood | None = None) -> Complete:
     revision = source.revision()
-    return Complete(revision, build(source.tree(revision), source.read, drivers=DRIVERS))
+    library = build(source.tree(revision), source.read, good=good, drivers=DRIVERS)
+    return Complete(revision, library, removes=not library.rejected)
 
 
 def _at(place: SourceSettings, commit: str) -> Complete:
     if place.location.startswith("dir:"):
         raise Failure("a folder has no commits to compare; give --source a Git repository")
-    full = Repository(Path(place.location)).resolve(commit)
+    full = Repository(Path(place.location.removeprefix("file://"))).resolve(commit)
     with opened(place.model_copy(update={"ref": full})) as source:
         return _desired(source)
 
 
-def _known(state: Path, wanted: frozenset[Identity]) -> tuple[Snapshot, Callable[[str], Pin]]:
-    """The tasks that the state folder has under the wanted identities or alive, and how to look up their pins."""
-    if not (state / "state.db").exists():
-        nothing: Mapping[str, Pin] = {}
-        return Snapshot(), nothing.__getitem__
-    reader = Reader(state)
-    tasks = {task.record.uid: task for task in _tasks(reader, wanted)}
-    missing = wanted - {task.record.identity for task in tasks.values()}
-    gone = {identity: runs for identity in missing if (runs := reader.gone(*identity))}
-    pins = reader.pins({digest for task in tasks.values() for digest in task.record.pins})
-    reader.close()
-    return Snapshot(tasks, gone, epoch=0), pins.__getitem__
-
-
-def _tasks(reader: Reader, wanted: frozenset[Identity]) -> Iterator[TaskSnapshot]:
-    cursor = None
-    while True:
-        page = reader.tasks(cursor=cursor, limit=_PAGE)
-        uids = [record.uid for record in page.items if record.live or record.identity in wanted]
-        yield from reader.snapshots(uids).values()
-        cursor = page.next
-        if cursor is None:
-            return
-
-
-def _observed(snapshot: Snapshot, pin: Callable[[str], Pin], wanted: frozenset[Identity]) -> Observed:
+def _observed(snapshot: Snapshot, pins: Mapping[str, Pin], wanted: frozenset[Identity]) -> Observed:
     """The world as a controller sees it whose calls are all still in the air."""
     tasks = snapshot.tasks.values()
     flying = frozenset((each.uid, each.path) for task in tasks for each in task.attempts.values() if each.in_flight)
-    return Observed(snapshot, _programs(tasks, pin), wanted | {task.record.identity for task in tasks}, flying)
+    identities = wanted | {task.record.identity for task in tasks}
+    return Observed(snapshot, _programs(tasks, pins), identities, flying)
 
 
-def _programs(tasks: Iterable[TaskSnapshot], pin: Callable[[str], Pin]) -> Mapping[tuple[str, ...], Program]:
-    programs = Programs(lambda digests: {digest: pin(digest) for digest in digests})
-    return {pins: programs.get(pins) for pins in {task.record.pins for task in tasks if task.record.pins}}
+def _programs(tasks: Iterable[TaskSnapshot], pins: Mapping[str, Pin]) -> Mapping[tuple[str, ...], Program]:
+    programs = Programs(lambda digests: {digest: pins[digest] for digest in digests})
+    return {pinned: programs.get(pinned) for pinned in {task.record.pins for task in tasks if task.record.pins}}
 
 
 def _pins_of(changes: Iterable[object]) -> Mapping[str, Pin]:
@@ -133,6 +131,18 @@ def _pins_of(changes: Iterable[object]) -> Mapping[str, Pin]:
 
 def _wanted(library: Library) -> frozenset[Identity]:
     return frozenset((task.namespace, task.name) for task in library.tasks())
+
+
+def _refusal(desired: Complete, snapshot: Snapshot, had: int) -> str:
+    """Why the revision as a whole would be refused, "" if it would not."""
+    records = [task.record for task in snapshot.tasks.values()]
+    live = {each.identity for each in records if each.live and each.phase is not TaskPhase.REMOVED}
+    refused = refusal(desired.revision, desired.library, live, had)
+    return f"{refused.reason}: {refused.message}" if refused else ""
+
+
+def _refused(refused: str, desired: Complete, where: str) -> Forecast:
+    return Forecast((), (), desired.library.problems, f"refused: {where}: {refused}", refused)
 
 
 def _forecast(actions: Iterable[Action], notes: tuple[str, ...], desired: Complete, where: str) -> Forecast:

@@ -58,6 +58,8 @@ class Repository:
         return done.stdout
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        if not self.folder.is_dir():
+            raise Failure(f"there is no folder {self.folder}")
         try:
             return subprocess.run(
                 ["git", *arguments],

@@ -105,3 +105,42 @@ def test_a_folder_without_git_is_refused_with_the_way_to_name_it(tmp_path: Path)
 
     assert result.exit_code == 1
     assert "dir:" in result.stderr
+
+
+def test_a_revision_that_takes_too_much_away_would_be_refused(repository):
+    names = [f"t{number}" for number in range(10)]
+    repository.commit("ten", **{name: TASK % name for name in names})
+    for name in names:
+        (repository.folder / f"{name}.yaml").unlink()
+    repository.commit("none of them")
+
+    result = plan(repository, "--base", "HEAD~1", "--head", "HEAD")
+
+    assert result.exit_code == 1
+    assert "PruneBlocked" in result.stdout
+    assert "Reconciler-Allow-Prune: 10" in result.stdout
+
+
+def test_a_new_state_folder_that_holds_is_planned_as_such(repository, tmp_path):
+    repository.commit("a task", one=TASK % "one")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("adopt: hold\n")
+
+    result = plan(repository, "--settings", str(settings))
+
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["+ default/one", "1 to do"]
+
+
+def test_what_has_run_is_compared_with_the_files(repository, tmp_path):
+    repository.commit("a task", one=TASK % "one")
+    state = tmp_path / "state"
+    place = ("--source", str(repository.folder), "--state", str(state))
+    CliRunner().invoke(app, ["run", *place, "--listen", "off", "--until-idle"])
+    same = CliRunner().invoke(app, ["plan", *place])
+    repository.commit("again", one=TASK % "one" + "control: {run: 2}\n")
+    again = CliRunner().invoke(app, ["plan", *place])
+
+    assert same.exit_code == 0, same.output
+    assert same.stdout.startswith("nothing to do: 1 task file under . at HEAD (")
+    assert again.exit_code == 2
+    assert "+ default/one: run 2 of job look" in again.stdout
