@@ -246,7 +246,7 @@ def _refused(tree: Tree, known: Mapping[str, File]) -> dict[str, File]:
 def _commit_of(blob: Blob, tree: Tree, good: Good) -> str:
     """The commit that brought the bytes, as far back as it is known."""
     same = (definition.commit for definition in good.get(blob.path, ()) if definition.blob == blob.oid)
-    return next(same, tree.revision.commit)
+    return next(same, tree.origin(blob.path).commit)
 
 
 def _touched(files: Mapping[str, File], previous: Library | None) -> frozenset[str]:

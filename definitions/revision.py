@@ -5,8 +5,8 @@ or raises `SourceUnavailable`; a single bad file is a `Problem` beside the good 
 protocol only: Git and folders live in `definitions.sources`, and whoever consumes a source never sees which it was.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +66,11 @@ class Tree:
     revision: Revision
     blobs: Mapping[str, Blob]
     problems: tuple[Problem, ...] = ()
+    origins: Mapping[str, Revision] = field(default_factory=dict)  # who last changed a path, where that was looked up
+
+    def origin(self, path: str) -> Revision:
+        """The revision that brought the bytes at `path`, as far as it is known; else this one."""
+        return self.origins.get(path, self.revision)
 
 
 class SourceUnavailable(Exception):
@@ -104,6 +109,10 @@ class Source(Protocol):
 
     def rewound(self, old: str, new: str) -> bool:
         """Whether `new` does not descend from `old` (a force push)."""
+        ...
+
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+        """The last commit after `old` (None: at all) and up to `new` that changed each of `paths`, where it is found."""
         ...
 
     def uncommitted(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import structlog
 from definitions.definition import Definition
 from definitions.desired import Complete
 from definitions.library import DocumentState, Library, build
-from definitions.revision import Revision, Source, SourceUnavailable
+from definitions.revision import Revision, Source, SourceUnavailable, Tree
 from reconciler.inbox import Inbox
 from reconciler.plan.acceptance import Refused, refusal
 from reconciler.secrets.provider import SecretChain
@@ -26,6 +26,8 @@ from state.store import Latest, Store
 
 Condition = dict[str, str]
 _SECRET = re.compile(r'\{"secret":\s*"([^"]+)"\}')
+_TOLD = 10
+"""So many rejected files are named on standard error; the API has them all."""
 
 log = structlog.get_logger("reconciler.follow")
 
@@ -98,12 +100,19 @@ class Follower:
         revision = self._source.revision()
         if revision.commit == self._refused or (self._library and revision.commit == self._record.commit):
             return None
-        tree = self._source.tree(revision)
+        tree = self._with_origins(self._source.tree(revision))
         good = None if self._library else LastGood(self._rows.values())
         library = build(tree, self._source.read, self._library, good, self._drivers)
         before = self._record.commit
         rewound = bool(before) and before != revision.commit and self._source.rewound(before, revision.commit)
         return Sighting(revision, library, rewound)
+
+    def _with_origins(self, tree: Tree) -> Tree:
+        """The tree with who brought each file that is new, changed or gone since the revision in force."""
+        before = self._library.tree.blobs if self._library else {}
+        paths = {path for path, blob in tree.blobs.items() if before.get(path) != blob} | (before.keys() - tree.blobs.keys())
+        old = self._record.commit if self._library else None
+        return replace(tree, origins=self._source.origins(paths, old, tree.revision.commit))
 
     # -- in the loop's thread ----------------------------------------------------------------------------------------
 
@@ -120,6 +129,7 @@ class Follower:
         desired = Complete(seen.revision, seen.library, removes=not seen.library.rejected, hold=self._hold)
         self._hold, self._refused = False, ""
         activation = self._activation(seen)
+        _tell_rejected(seen.library, self._library)
         self._library = seen.library
         self._inbox.revise(desired, sorted(identities), activation)
         return None
@@ -195,6 +205,16 @@ class LastGood(Mapping[str, Sequence[Definition]]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def _tell_rejected(library: Library, before: Library | None) -> None:
+    """Each file that is newly rejected, on one line with its place; of many the first ones."""
+    known = before.rejected if before else {}
+    news = [problems[0] for path, problems in library.rejected.items() if known.get(path) != problems]
+    for problem in news[:_TOLD]:
+        log.warning("a file is rejected; its last good version stays in force", problem=str(problem))
+    if len(news) > _TOLD:
+        log.warning("more files are rejected", files=len(news) - _TOLD)
 
 
 def _differing(library: Library, known: Mapping[Identity, Latest]) -> set[Identity]:

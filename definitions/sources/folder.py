@@ -7,7 +7,7 @@ a mounted ConfigMap is named as `dir:MOUNT/..data`.
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,6 +95,11 @@ class FolderSource:
         """A folder has no history to rewrite."""
         del old, new
         return False
+
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+        """A folder does not know who changed what."""
+        del paths, old, new
+        return {}
 
     def uncommitted(self) -> tuple[str, ...]:
         """Every file counts as it is."""

@@ -3,7 +3,7 @@
 The ref is resolved to a full hash first and only the hash is used afterwards, so one answer never mixes two commits.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,12 @@ from definitions.sources.acceptance import (
     printable,
 )
 from definitions.sources.git_output import (
+    HISTORY_FORMAT,
     LOG_FORMAT,
     Garbled,
     contents_from,
     entries_from,
+    history_from,
     paths_from,
     reaches_files,
     refs_from,
@@ -34,6 +36,8 @@ from definitions.sources.mirror import GitFailed, Mirror
 from definitions.sources.work_tree import ref_paths, uncommitted
 
 _TIP = "refs/reconciler/tip"
+_HISTORY = 5_000
+"""Commits that are searched for who last changed a file."""
 _READ_BATCH_BYTES = 8 * 1024 * 1024
 
 T = TypeVar("T")
@@ -101,6 +105,22 @@ class GitSource:
         if not (FULL_HASH.fullmatch(old) and FULL_HASH.fullmatch(new)) or self._descends(old, new):
             return False
         return self._descends(new, old) or not self._mirror.shallow
+
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+        """Looked for in the last thousands of commits, merges by what they merged; the rest is left out."""
+        if not paths:
+            return {}
+        span = f"{old}..{new}" if old and FULL_HASH.fullmatch(old) and not self.rewound(old, new) else new
+        arguments = ["log", "-z", "--raw", "--no-renames", "--no-show-signature", "--encoding=UTF-8", HISTORY_FORMAT]
+        try:
+            output = self._mirror.run(*arguments, f"--max-count={_HISTORY}", span, "--")
+        except GitFailed:
+            return {}
+        found: dict[str, Revision] = {}
+        for revision, names in history_from(self.name, output):
+            for path in names:
+                found.setdefault(path, revision)
+        return {path: found[path] for path in paths if path in found}
 
     def uncommitted(self) -> tuple[str, ...]:
         """Our files in the work tree that differ from its HEAD, new and deleted ones too; () for a bare repository."""

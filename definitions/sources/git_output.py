@@ -16,6 +16,10 @@ from definitions.sources.acceptance import printable
 LOG_FORMAT = "--format=%H%x00%an%x00%ae%x00%cn%x00%ct%x00%s%x00%(trailers:only,unfold)"
 """What `revision_from` reads, for `git log -1`."""
 
+HISTORY_FORMAT = LOG_FORMAT + "%x00"
+"""What `history_from` reads, for `git log -z --raw --no-renames`."""
+
+_FIELDS = 7
 _TEXT_LIMIT = 1_000
 _TRAILERS_LIMIT = 100
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -33,6 +37,23 @@ def revision_from(source: str, output: bytes) -> Revision:
     author, email, committer, subject = (_clean(each) for each in (author, email, committer, subject))
     at, pairs = _instant(seconds), _trailers(trailers)
     return Revision(source, commit, author, email, committer, subject, at, trailers=pairs)
+
+
+def history_from(source: str, output: bytes) -> Iterator[tuple[Revision, list[str]]]:
+    """The commits that `git log` printed in HISTORY_FORMAT, newest first, each with the paths that it changed.
+
+    Each path follows a record that begins with a colon, which no commit's fields do, so no name of a file can deceive.
+    """
+    parts = output.split(b"\0")
+    start = 0
+    while start + _FIELDS < len(parts):
+        revision = revision_from(source, b"\0".join(parts[start : start + _FIELDS]))
+        end = start = start + _FIELDS
+        while end < len(parts) and (not parts[end] or parts[end].lstrip(b"\n").startswith(b":")):
+            end += 2 if parts[end] else 1
+        records = [part for part in parts[start:end] if part]
+        yield revision, [os.fsdecode(path) for path in records[1::2]]
+        start = end
 
 
 def refs_from(output: bytes) -> tuple[dict[str, str], str | None]:

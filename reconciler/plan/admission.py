@@ -49,13 +49,13 @@ class _Desk:
         self.actions: list[Action] = []
         self.programs: dict[tuple[str, ...], Program] = {}
         self.notes: list[str] = []
-        revision = desired.revision
-        self.cause = Cause("commit", revision.commit, revision.author, revision.subject)
+        self.cause = Cause("commit")
 
     def compare(self, identity: Identity) -> None:
         file = self.library.task(*identity)
         runs = self.observed.runs(identity)
         latest = runs[-1] if runs else None
+        self.cause = self._cause(file.path if file else latest.record.origin.path if latest else "")
         if file is None:
             if latest and self.desired.removes:
                 self._removed(latest)
@@ -75,6 +75,11 @@ class _Desk:
             self._executed(file, task)
         else:
             self._admit(file, task, task.spec)
+
+    def _cause(self, path: str) -> Cause:
+        """The commit that changed the file, not the one that happened to be the tip."""
+        brought = self.library.tree.origin(path)
+        return Cause("commit", brought.commit, brought.author, brought.subject)
 
     def _ran(self, identity: Identity, uid: str, run: int, runs: list[TaskSnapshot]) -> bool:
         gone = self.observed.snapshot.runs.get(identity, ())
@@ -185,10 +190,9 @@ class _Desk:
         )
 
     def _origin(self, file: Definition) -> Origin:
-        revision = self.desired.revision
-        commit = file.commit or revision.commit
-        who = (revision.author, revision.email, revision.subject, revision.signer or "")
-        return Origin(commit, file.path, file.blob, *who)
+        brought = self.library.tree.origin(file.path)
+        who = (brought.author, brought.email, brought.subject, brought.signer or "")
+        return Origin(brought.commit, file.path, file.blob, *who)
 
     def _do(self, sign: Sign, record: TaskRecord, what: str, *changes: TaskChange) -> None:
         self.actions.append(Action(sign, record.uid, f"{record.namespace}/{record.name}", what, changes))

@@ -675,3 +675,32 @@ def test_uncommitted_runs_nothing_that_the_repository_configures(repository, sou
 
     assert source.uncommitted() == ("b.yaml",)
     assert not marker.exists()
+
+
+def test_each_file_has_the_commit_that_brought_it_and_not_the_tip(repository: Repository, tmp_path: Path) -> None:
+    repository.write("a.yaml", "a: 1\n")
+    first = repository.commit("first")
+    repository.write("dir/b c.yaml", "b: 1\n")
+    repository.write("odd\nname.yaml", "o: 1\n")
+    second = repository.commit("second")
+    repository.git("checkout", "-q", "-b", "side")
+    repository.write("side.yaml", "s: 1\n")
+    third = repository.commit("third")
+    repository.git("checkout", "-q", "main")
+    repository.write("notes.txt", "no definition\n")
+    repository.commit("fourth")
+    repository.git("merge", "-q", "--no-edit", "side")
+    source = GitSource("main", str(repository.folder), None, ".", tmp_path / "mirror")
+    tip = source.revision()
+
+    brought = source.origins({"a.yaml", "dir/b c.yaml", "side.yaml", "odd\nname.yaml", "none.yaml"}, None, tip.commit)
+    since = source.origins({"a.yaml", "side.yaml"}, second, tip.commit)
+
+    assert {path: revision.subject for path, revision in brought.items()} == {
+        "a.yaml": "first",
+        "dir/b c.yaml": "second",
+        "odd\nname.yaml": "second",
+        "side.yaml": "third",
+    }
+    assert brought["a.yaml"].commit == first
+    assert {path: revision.commit for path, revision in since.items()} == {"side.yaml": third}
