@@ -5,6 +5,7 @@ through. Pure.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from definitions.addresses import forbidden
@@ -51,6 +52,7 @@ def read_url(text: str) -> Url:
     return Url(scheme, host, port, quote(target, safe=_SAFE))
 
 
+@lru_cache(maxsize=1024)  # policy and the driver both read every URL, and the hosts are few
 def _authority(text: str, default: int) -> tuple[str, int]:
     if "@" in text:
         raise ValueError("a URL must not name a user: send credentials in a header, with a secret reference")

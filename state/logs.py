@@ -1,8 +1,9 @@
 """The output of attempts, as files beside the database: bounded, append-only, readable while it is written.
 
-The first bytes stay and so do the last ones; what lies between goes, and a line says how much. Each log is a folder:
-`head`, then pieces of one size of which the oldest are removed, so nothing is ever rewritten and a crash costs at most
-the bytes in flight. File names come from uid, digest and number, never from the text of a definition.
+The first bytes stay and so do the last ones; what lies between goes, and a line says how much. A log is one file, and
+once that is full a folder beside it with pieces of one size of which the oldest are removed: so nothing is ever
+rewritten, a crash costs at most the bytes in flight, and the many short logs cost no folder each. File names come from
+uid, digest and number, never from the text of a definition.
 """
 
 import hashlib
@@ -22,7 +23,6 @@ PIECES = 5
 """At most 5 MiB of head and 5 pieces: 10 MiB of any attempt."""
 
 _UID = re.compile(r"[0-9a-f]{8,64}")
-_HEAD_NAME = "head"
 _MARKER = "\n[... {:>20,} bytes of output were dropped here ...]\n"
 
 
@@ -53,7 +53,7 @@ class Logs:
     def log(self, uid: Uid, path: str, number: int) -> "AttemptLog":
         """The log of one attempt, whether there is output yet or not; raises ValueError for what is not a uid."""
         digest = hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()[:32]
-        return AttemptLog(self._of(uid) / digest / str(int(number)), self._limits)
+        return AttemptLog(self._of(uid) / f"{digest}-{int(number)}", self._limits)
 
     def remove(self, uid: Uid) -> None:
         """Let all logs of a task go; none is fine."""
@@ -79,8 +79,9 @@ class AttemptLog:
     loses its place; `size` and `read` count in what is there to be shown. Up to 10 MiB they are the same.
     """
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        self._folder = folder
+    def __init__(self, head: Path, limits: Limits) -> None:
+        self._head = head
+        self._pieces = head.with_name(f"{head.name}.more")
         self._limits = limits
         self._written: int | None = None
         self.failure = ""
@@ -137,46 +138,41 @@ class AttemptLog:
 
     def _append(self, data: bytes) -> None:
         if self._written is None:
-            for each in (*reversed(self._folder.parents[:3]), self._folder):
-                each.mkdir(mode=0o700, exist_ok=True)
             self._written = self.written
         view = memoryview(data)
         while view:
-            name, room = self._place(self._written)
-            count = _write(self._folder / name, view[:room])
+            file, room = self._place(self._written)
+            count = _write(file, view[:room])
             self._written += count
             view = view[count:]
             if count == room:
                 self._forget()
 
-    def _place(self, written: int) -> tuple[str, int]:
+    def _place(self, written: int) -> tuple[Path, int]:
         """The file that the next byte goes to, and how many fit."""
         if written < self._limits.head:
-            return _HEAD_NAME, self._limits.head - written
+            return self._head, self._limits.head - written
         number, within = divmod(written - self._limits.head, self._limits.piece)
-        return f"{number:012d}", self._limits.piece - within
+        return self._pieces / f"{number:012d}", self._limits.piece - within
 
     def _forget(self) -> None:
         """Remove the oldest pieces, so that with the next one there are not too many."""
-        pieces = sorted(each for each in self._folder.iterdir() if each.name.isdigit())
-        for each in pieces[: max(0, len(pieces) - self._limits.pieces + 1)]:
-            each.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # the head is full, and there is no piece yet
+            pieces = sorted(self._pieces.iterdir())
+            for each in pieces[: max(0, len(pieces) - self._limits.pieces + 1)]:
+                each.unlink(missing_ok=True)
 
     def _stretches(self) -> list["_Stretch"]:
         """What is on disk, in its order."""
         found = []
-        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError):
+            found.append(_Stretch(0, self._head.stat().st_size, self._head))
+        with suppress(FileNotFoundError), os.scandir(self._pieces) as entries:
             for each in entries:
-                start = self._start(each.name)
+                start = self._limits.head + int(each.name) * self._limits.piece
                 with suppress(FileNotFoundError):
-                    if start is not None and (size := each.stat().st_size):
-                        found.append(_Stretch(start, start + size, Path(each.path)))
-        return sorted(found, key=lambda each: each.start)
-
-    def _start(self, name: str) -> int | None:
-        if name == _HEAD_NAME:
-            return 0
-        return self._limits.head + int(name) * self._limits.piece if name.isdigit() else None
+                    found.append(_Stretch(start, start + each.stat().st_size, Path(each.path)))
+        return sorted((each for each in found if each.end > each.start), key=lambda each: each.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +208,20 @@ def _said(data: bytes) -> bytes:
 
 def _write(path: Path, data: memoryview) -> int:
     """Open for each write: thousands of attempts may have a log, and few of them say something at the same time."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        handle = _open(path)
+    except FileNotFoundError:  # the first log of a task, or the first piece of a log
+        for folder in reversed(path.parents[:3]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        handle = _open(path)
     try:
         return os.write(handle, data)
     finally:
         os.close(handle)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _read(path: Path, start: int, length: int) -> bytes:

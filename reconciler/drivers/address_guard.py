@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from definitions.addresses import always_denied, carried
@@ -59,15 +60,21 @@ class AddressGuard:
         return found
 
     def _judge(self, host: str, text: str) -> None:
-        address = ip_address(text.partition("%")[0])
-        reason = always_denied(address)
-        inner = carried(address) or address
-        if reason is None and not self._loopback and inner.is_loopback:
-            reason = f"{address} is a loopback address (setting `drivers.http.loopback`)"
-        if reason:
+        if reason := _denied(text.partition("%")[0], loopback=self._loopback):
             raise AddressRefused(f"E-HTTP-HOST the host {host} cannot be called: {reason}")
 
 
+@lru_cache(maxsize=1024)  # an address stays what it is, and a poll calls the same one for ever
+def _denied(text: str, *, loopback: bool) -> str | None:
+    address = ip_address(text)
+    reason = always_denied(address)
+    inner = carried(address) or address
+    if reason is None and not loopback and inner.is_loopback:
+        return f"{address} is a loopback address (setting `drivers.http.loopback`)"
+    return reason
+
+
+@lru_cache(maxsize=1024)
 def _literal(host: str) -> str | None:
     for kind in (IPv4Address, IPv6Address):
         try:

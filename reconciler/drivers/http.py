@@ -6,8 +6,10 @@ an answer, and everything else is Unknown (recovery.md 2.3).
 """
 
 import asyncio
+import importlib.util
 import logging
 import ssl
+import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -84,6 +86,7 @@ class HttpDriver:
         self._connect_timeout = connect_timeout
         self._context = context or _trusted()
         _silence()
+        _answer_for_sniffio()
 
     async def prepare(self, call: Call) -> Json:
         """Nothing to make before the call."""
@@ -289,3 +292,13 @@ def _silence() -> None:
     """Both libraries log URLs and headers as they are, and a secret may stand in either."""
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _answer_for_sniffio() -> None:
+    """Say in advance that sniffio is not there, where it is not.
+
+    httpcore tries to import it at every lock and event, eight times a call, and a failed import looks through the
+    whole path: that was a third of what a call cost (docs/performance.md).
+    """
+    if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
+        sys.modules["sniffio"] = cast(Any, None)
