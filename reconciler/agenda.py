@@ -76,6 +76,10 @@ class Agenda:
         wakes = [_wake(known[uid], now) for uid in touched if uid in known]
         self.next_wake = min((time for time in (self.next_wake, *wakes) if time), default=None)
 
+    def offer_room(self) -> None:
+        """The limits have changed: those who wait in line are to be asked again."""
+        self._room = True
+
     def again(self, tasks: Iterable[Uid], identities: Iterable[Identity]) -> None:
         """A turn could not be written: the same tasks and files are to be looked at again."""
         self._remember(tasks)

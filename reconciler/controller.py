@@ -258,6 +258,7 @@ class _Controller:
         if wanted != self.loop.limits:
             log.warning("dispatch stops" if closed else "dispatch goes on", disk_short=short, held=self.store.held)
             self.loop.limits = wanted
+            self.loop.agenda.offer_room()
 
     def _allowed(self, order: Order) -> Refusal | None:
         permissions = self.settings.permissions
