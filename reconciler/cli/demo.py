@@ -49,7 +49,7 @@ spec: {{workflow: grade, with: {{name: {person}}}}}
 def show() -> int:
     """Runs the demonstration. 0 if everything that it says was checked and true, else 1."""
     started = time.monotonic()
-    old = {each: signal.signal(each, _interrupted) for each in (signal.SIGTERM, signal.SIGHUP)}
+    old = {each: signal.signal(each, _interrupted) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-")))

@@ -1,9 +1,9 @@
 """`reconciler init` in real folders with real git."""
 
+import json
 import subprocess
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner, Result
 
 from reconciler.cli.app import app
@@ -65,8 +65,18 @@ def test_init_without_an_author_says_how_to_name_one_and_writes_no_definition(tm
     assert not (tmp_path / "hello.yaml").exists()
 
 
-@pytest.mark.parametrize("output", ["json"])
-def test_init_tells_programs_what_it_did(tmp_path, output):
-    result = init(tmp_path, "-o", output)
+def test_init_tells_programs_what_it_did(tmp_path):
+    found = json.loads(init(tmp_path, "-o", "json").stdout)
 
-    assert '"commit"' in result.stdout
+    assert found["created"] is True
+    assert found["files"] == ["hello.yaml", ".gitignore"]
+    assert found["commit"] == git(tmp_path, "rev-parse", "--short", "HEAD")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+
+    result = init(tmp_path / "file" / "below")
+
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1

@@ -13,12 +13,14 @@ from state.records import task_uid
 from tests.read_side import World, grade_class, served
 
 ALICE = task_uid("main", "demo", "grade-alice", 1)
+BOB = task_uid("main", "默认", "评分 鲍勃", 1)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     found = grade_class(tmp_path_factory.mktemp("state"))
     Logs(found.folder / "logs").log(ALICE, "step1", 1).write(b"GET /api1\n\x1b[31mred\n")
+    Logs(found.folder / "logs").log(BOB, "step1", 1).write(b"no newline at the end")
     yield found
     found.close()
 
@@ -106,6 +108,13 @@ def test_the_log_of_a_step_is_printed_inert(invoke):
     assert invoke("logs", "grade-alice", "step1").stdout == "GET /api1\n�[31mred\n"
     assert invoke("logs", "grade-alice").stdout.startswith("GET /api1")
     assert json.loads(invoke("logs", "grade-alice", "-o", "json").stdout)[0]["step"] == "step1"
+
+
+def test_a_log_is_followed_until_its_task_has_ended(invoke):
+    result = invoke("logs", "评分 鲍勃", "-f")
+
+    assert result.exit_code == 0
+    assert result.stdout == "== step1 ==\nno newline at the end\n"
 
 
 def test_a_step_without_a_log_says_how_to_find_the_steps(invoke):
