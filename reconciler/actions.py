@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from state.changes import TaskChange
-from state.records import AttemptRecord, Uid
+from state.records import AttemptRecord, Identity, Uid
 
 Sign = Literal["+", ">", "?", "~", "=", "!", "-", "x"]
 
@@ -54,6 +54,7 @@ class Claim:
     group: str
     limit: int | None
     rank: int  # of the task: older ones first
+    begins: bool = True  # a new attempt; one that calls again has its place in the group already
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,17 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What happens next. `parked` are the tasks with something that found no room; `notes` change nothing."""
+    """What happens next. `parked` are the tasks with something that found no room; `notes` change nothing.
+
+    `again` are the identities whose files waited for the end of a run that this plan brings: to be compared once more.
+    `served` is the namespace that was given room last, "" if none was.
+    """
 
     actions: tuple[Action, ...] = ()
     parked: frozenset[Uid] = frozenset()
     notes: tuple[str, ...] = ()
+    again: frozenset[Identity] = frozenset()
+    served: str = ""
 
     @property
     def changes(self) -> tuple[TaskChange, ...]:

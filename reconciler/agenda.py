@@ -28,12 +28,13 @@ class Agenda:
     def __init__(self, store: Store) -> None:
         self.desired: Desired = Unavailable("NotRead", "the source has not been read yet")
         self.next_wake: datetime | None = None  # None: nothing waits for a time
+        self.served = ""  # the namespace that was given room last
         self._store = store
         self._files: deque[Identity] = deque()
         self._activation: Activated | None = None
         self._dirty: OrderedDict[Uid, None] = OrderedDict()
         self._parked: OrderedDict[Uid, None] = OrderedDict()
-        self._room = False
+        self._untried = 0  # of those in line: how many may find room since the last report
         self._quarantined: set[Uid] = set()
 
     def start(self, now: datetime) -> None:
@@ -45,7 +46,8 @@ class Agenda:
     @property
     def pressing(self) -> bool:
         """Another tick would find something to do at once."""
-        return bool(self._dirty or (self._files and isinstance(self.desired, Complete)))
+        in_line = self._untried and self._parked
+        return bool(self._dirty or in_line or (self._files and isinstance(self.desired, Complete)))
 
     @property
     def empty(self) -> bool:
@@ -61,7 +63,8 @@ class Agenda:
             self.desired = news.desired
         self._activation = news.activation or self._activation
         self._files.extend(news.identities)
-        self._room = self._room or bool(news.reports)
+        if news.reports:
+            self._untried = len(self._parked)
         found = dict.fromkeys(report.uid for report in news.reports)
         found.update(dict.fromkeys([*news.tasks, *self._woken(now), *self._next_dirty(), *self._next_in_line(limits)]))
         return tuple(uid for uid in found if uid not in self._quarantined), self._next_files()
@@ -71,6 +74,9 @@ class Agenda:
         self._activation = self._activation if self._files else None
         for uid in planned.parked:
             self._parked[uid] = None
+        if planned.served:
+            self.served, self._untried = planned.served, 0
+        self._files.extend(sorted(planned.again))
         known = committed.snapshot.tasks
         touched = dict.fromkeys([*tasks, *(action.uid for action in planned.actions)])
         wakes = [_wake(known[uid], now) for uid in touched if uid in known]
@@ -106,12 +112,14 @@ class Agenda:
         return [self._dirty.popitem(last=False)[0] for _ in range(min(SLICE, len(self._dirty)))]
 
     def _next_in_line(self, limits: Limits) -> list[Uid]:
-        """Some of those that wait for room, when there may be some: not all, or each end would cost them all."""
-        if not self._room:
-            return []
-        self._room = False
+        """Some of those that wait for room, when there may be some: not all, or each end would cost them all.
+
+        The rest of the line has its turn as long as nobody found room, so that one crowded group keeps nobody else out.
+        """
         most = len(self._parked) if limits.total is None else max(8, 2 * limits.total)
-        return [self._parked.popitem(last=False)[0] for _ in range(min(most, len(self._parked)))]
+        count = min(most, self._untried, len(self._parked))
+        self._untried -= count
+        return [self._parked.popitem(last=False)[0] for _ in range(count)]
 
     def _next_files(self) -> tuple[Identity, ...]:
         if not isinstance(self.desired, Complete):

@@ -16,7 +16,7 @@ from reconciler.errors import Refusal
 from reconciler.judgement import Report
 from reconciler.observed import Place
 from reconciler.secrets.provider import SecretUnavailable
-from state.records import AttemptRecord, external_name
+from state.records import AttemptRecord
 
 _GRACE = 15.0
 """Seconds beyond an attempt's deadline after which a driver that still has not answered is given up on."""
@@ -141,12 +141,11 @@ class Dispatch:
 
     def _call(self, order: Order, now: datetime) -> Call:
         attempt = order.attempt
-        key = f"{attempt.key}/{attempt.call}"
         deadline = attempt.deadline if order.verb is Verb.START else None
         return Call(
             key=attempt.key,
             number=attempt.call,
-            name=attempt.name if attempt.call == 1 else external_name(key),  # type: ignore[arg-type]  # a poll is named by its call
+            name=attempt.name,
             request=attempt.request,
             log=self._log_of(attempt),
             secrets=self._secrets,

@@ -111,10 +111,18 @@ class _Bench:
             outputs = read_all(self.unit.outputs, scope, self.unit, ended.result)
         except (EvaluationError, ParamError) as error:
             return (self._end(Signal.FAIL, ended, f"outputs: {error}"),)
-        if weigh(outputs, self.limits.output_bytes) > self.limits.output_bytes:
-            size = f"the outputs are larger than {self.limits.output_bytes} bytes"
-            return (self._end(Signal.FAIL, ended, f"OutputTooLarge: {size}"),)
+        if flaw := self._flaw(outputs):
+            return (self._end(Signal.FAIL, ended, flaw),)
         return (self._end(Signal.SUCCEED, ended, ended.message, outputs),)
+
+    def _flaw(self, outputs: dict[str, Json]) -> str:
+        """Why these outputs cannot be kept, "" if they can."""
+        try:
+            size = weigh(outputs, self.limits.output_bytes)
+        except (TypeError, ValueError) as error:
+            return f"outputs: {error}"
+        most = self.limits.output_bytes
+        return f"OutputTooLarge: the outputs are larger than {most} bytes" if size > most else ""
 
     def _not_yet(self, scope: Scope, result: Json) -> str:
         """Why `until` is not true yet, "" if it is; an `until` that raises is "not yet", too (rule 9)."""
@@ -152,7 +160,9 @@ class _Bench:
             return (self._change(self.stopped, message=f"{self.attempt.message}; {proof}"),)
         if refused:
             return (self._change(Signal.FAIL, message=proof),)
-        return (self._again(f"it was not started: {proof}", self.now),)
+        if not self.attempt.in_flight:
+            return self._unknown(f"it ran, and now the target says: {proof}")
+        return (self._again(f"it was not started: {proof}", resend_at(self.attempt, self.unit, self.now)),)
 
     def _unknown(self, evidence: str) -> tuple[TaskChange, ...]:
         if self.stopping:
@@ -160,8 +170,13 @@ class _Bench:
             signal = self.stopped if harmless else Signal.LOSE
             return (self._change(signal, message=f"{self.attempt.message}; {evidence}"),)
         if self.unit.deduplicates and self.unit.on_lost is OnLost.RETRY:
-            return (self._again(f"the reply was lost: {evidence}", resend_at(self.attempt, self.unit, self.now)),)
+            return (self._again(f"the reply was lost: {evidence}", self._next_look()),)
         return (self._change(Signal.LOSE, message=evidence),)
+
+    def _next_look(self) -> datetime:
+        """When to send again what may be sent again; work that runs is only looked at again, and not at once."""
+        at = resend_at(self.attempt, self.unit, self.now)
+        return at if self.attempt.in_flight else max(at, self.now + timedelta(seconds=1))
 
     def _again(self, message: str, at: datetime) -> TaskChange:
         """The same call goes out again under the same key; until then it stays in flight, with a time to wake up."""

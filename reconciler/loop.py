@@ -73,7 +73,8 @@ class Loop:
         snapshot = self.store.snapshot(scope.tasks, scope.identities)
         pins = {task.record.pins for task in snapshot.tasks.values() if task.record.pins and task.record.live}
         programs = {digests: self.programs.get(digests) for digests in pins}
-        return Observed(snapshot, programs, frozenset(scope.identities), self.dispatch.flying, self.limits)
+        where = (frozenset(scope.identities), self.dispatch.flying, self.limits, self.agenda.served)
+        return Observed(snapshot, programs, *where)
 
     def judge(self, news: News, observed: Observed, now: datetime) -> list[TaskChange]:
         """What the reports change, one after the other; a late or doubled one changes nothing."""

@@ -37,6 +37,7 @@ class Observed:
     identities: frozenset[Identity] = frozenset()  # whose files are to be compared with what has run
     flying: frozenset[Place] = frozenset()
     limits: Limits = Limits()
+    served: str = ""  # the namespace that was given room last: the others come before it
 
     def program(self, record: TaskRecord) -> Program:
         return self.programs[record.pins]

@@ -51,7 +51,7 @@ class Controlled:
 
 @dataclass(frozen=True, slots=True)
 class TaskAdvanced:
-    """A task goes to another phase, or says something new about the one it is in (`signal` None)."""
+    """A task goes to another phase, or (`signal` None) one that runs already begins, having been suspended before."""
 
     uid: Uid
     signal: Signal | None
@@ -303,7 +303,7 @@ def _task_advanced(task: TaskSnapshot, change: TaskAdvanced, at: datetime) -> tu
         outputs=change.outputs if change.outputs is not None else old.outputs,
         expected_finish=change.expected_finish or old.expected_finish,
         deadline=change.deadline or old.deadline,
-        started_at=old.started_at or (at if change.signal is Signal.START else None),
+        started_at=old.started_at or (at if change.signal in {Signal.START, None} else None),
         finished_at=(old.finished_at or at) if phase in ENDED_TASKS else None,
     )
     event = _event(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
@@ -346,7 +346,8 @@ def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskS
 
 def _called(task: TaskSnapshot, change: Called) -> TaskSnapshot:
     old = _unfinished(task, change.path)
-    new = replace(old, call=change.call, resends=old.resends + 1 if change.resend else 0, wake_at=None)
+    again = {"resends": old.resends + 1} if change.resend else {"resends": 0, "handle": None}
+    new = replace(old, call=change.call, wake_at=None, **again)
     return _with_attempt(task, new)
 
 

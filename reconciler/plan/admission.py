@@ -18,6 +18,11 @@ from state.changes import Admitted, Controlled, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, Json, Origin, Pin, TaskRecord, TaskSnapshot, task_uid
 
+RUN_WAITING = "RunWaiting"
+"""The condition of a run whose file asks for another one already."""
+UNRESOLVED = frozenset({TaskPhase.CREATED, TaskPhase.SUSPENDED, TaskPhase.REMOVED})
+"""Where a run without pins stands while it waits for its definitions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -98,14 +103,15 @@ class _Desk:
         said = f"run {run} waits for the end of run {latest.record.run}"
         if run < latest.record.run:
             said = f"run {latest.record.run} is under way; run {run} is behind it and means nothing"
-        self._note_condition(latest, file, {"RunWaiting": said}, file.digest)
+        # the digest stays that of the run under way, so a controller that starts after its end finds the difference
+        self._note_condition(latest, file, {RUN_WAITING: said}, latest.record.digest)
 
     # -- a file that has its run -------------------------------------------------------------------------------------
 
     def _again(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
         record = latest.record
-        if not record.pins and record.live and task.spec:
-            return self._admit(file, task, task.spec, latest)
+        if not record.pins and record.phase in UNRESOLVED and task.spec:
+            return self._admit(file, task, task.spec, record)
         if record.phase is TaskPhase.REMOVED:
             self._do("~", record, "its file is back", TaskAdvanced(record.uid, Signal.RESTORE, self.cause))
         drift = "the spec changed after admission and is ignored; use run: N to run it anew"
@@ -117,7 +123,8 @@ class _Desk:
         record = latest.record
         task = cast("Task", file.model)
         control = control_json(task.control)
-        if record.digest == digest and record.conditions == conditions:
+        told = (record.digest, record.conditions, record.control, record.delete_policy)
+        if told == (digest, conditions, control, task.delete_policy):
             return
         change = Controlled(record.uid, digest, control, conditions, task.delete_policy, self.cause)
         said = "; ".join(f"{name}: {text}" for name, text in conditions.items())
@@ -135,13 +142,11 @@ class _Desk:
 
     # -- a file that becomes a run -----------------------------------------------------------------------------------
 
-    def _admit(self, file: Definition, task: Task, spec: TaskSpec, waiting: TaskSnapshot | None = None) -> None:
+    def _admit(self, file: Definition, task: Task, spec: TaskSpec, waiting: TaskRecord | None = None) -> None:
         """Make the run, or the row that waits for a definition which is rejected at the moment."""
         record = self._record(file, task, spec)
         if blocked := self.library.unresolved(file):
-            if waiting is None:
-                record = replace(record, params=spec.with_, reason="DefinitionRejected", message=blocked)
-                self._do("+", record, f"waits, its definition is rejected: {blocked}", Admitted(record, (), self.cause))
+            self._wait(replace(record, params=spec.with_, reason="DefinitionRejected", message=blocked), waiting)
             return
         program = self.library.program(record.kind, record.namespace, record.target)
         pins = self._pins(record)
@@ -150,6 +155,13 @@ class _Desk:
         if self.desired.hold:
             record = replace(record, phase=TaskPhase.UNADOPTED, reason="Unadopted")
         self._bound(replace(record, pins=digests), program, spec, pins)
+
+    def _wait(self, record: TaskRecord, before: TaskRecord | None) -> None:
+        """Write the waiting row, unless it says the same already."""
+        if before and before.phase in {TaskPhase.CREATED, TaskPhase.SUSPENDED} and before.digest == record.digest:
+            return
+        what = f"waits, its definition is rejected: {record.message}"
+        self._do("+", record, what, Admitted(record, (), self.cause))
 
     def _bound(self, record: TaskRecord, program: Program, spec: TaskSpec, pins: tuple[Pin, ...]) -> None:
         """Admit with the parameters of the file; if they do not fit the definition, the run has failed at once."""

@@ -1,7 +1,7 @@
 """The life of one attempt as the planner sees it: begun, called again, looked at, stopped, and tried once more."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -11,7 +11,7 @@ from reconciler.actions import Action, Claim, Order, Verb
 from reconciler.plan.scope import Scope, inner_scope, step_scope, unit_scope
 from state.changes import AttemptAdvanced, Called, Intended
 from state.phases import AttemptPhase, Signal, TaskPhase
-from state.records import AttemptRecord, Cause, Json, TaskSnapshot, attempt_key, external_name
+from state.records import AttemptRecord, Cause, Json, StepRecord, TaskSnapshot, attempt_key, external_name, replace
 
 PLAN = Cause("plan")
 TIMER = Cause("timer")
@@ -55,10 +55,14 @@ def begin(task: TaskSnapshot, program: Program, node: Node, epoch: int, now: dat
 def _deadline(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
     """The attempt's own timeout, or that of the step with calls it belongs to, whichever is earlier."""
     own = now + node.unit.timeout if node.unit and node.unit.timeout else None
+    return min((time for time in (own, around_deadline(task, program, node)) if time), default=None)
+
+
+def around_deadline(task: TaskSnapshot, program: Program, node: Node) -> datetime | None:
+    """When the time of the step with calls is over that `node` is a call of; None without such a time."""
     holder = program.nodes.get(node.path.rpartition(".")[0])
     row = task.steps.get(holder.path) if holder else None
-    whole = row.started_at + holder.timeout if holder and holder.timeout and row and row.started_at else None
-    return min((time for time in (own, whole) if time), default=None)
+    return row.started_at + holder.timeout if holder and holder.timeout and row and row.started_at else None
 
 
 def _group(unit: Unit, scope: Scope, task: TaskSnapshot) -> str:
@@ -97,8 +101,8 @@ def poll(task: TaskSnapshot, path: str, program: Program, subject: str, now: dat
     if attempt.in_flight or (attempt.wake_at and attempt.wake_at > now):
         return None
     unit = cast("Unit", program.nodes[path].unit)
-    called = replace(attempt, call=attempt.call + 1, resends=0, wake_at=None)
-    claim = Claim(attempt.namespace, attempt.driver, attempt.job, None, task.record.number)
+    called = replace(attempt, call=attempt.call + 1, resends=0, handle=None, wake_at=None)
+    claim = Claim(attempt.namespace, attempt.driver, attempt.job, None, task.record.number, begins=False)
     waiting = AttemptAdvanced(attempt.uid, path, None, TIMER, message=attempt.message)
     return Action(
         ">",
@@ -112,24 +116,42 @@ def poll(task: TaskSnapshot, path: str, program: Program, subject: str, now: dat
     )
 
 
-def retry_at(task: TaskSnapshot, node: Node, now: datetime) -> datetime | None:
-    """When the next attempt after a failed or lost one is due; None where there is to be none."""
+def retry_at(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
+    """When the next attempt after a failed or lost one is due; None where there is to be none.
+
+    An attempt that could only begin after the time of the step around it is none.
+    """
     unit = cast("Unit", node.unit)
-    attempt, row = task.attempts[node.path], task.steps[node.path]
+    lost = task.attempts[node.path].phase is AttemptPhase.LOST
+    wait = _wait_after_loss(unit, task.steps[node.path]) if lost else _wait_after_failure(unit, task.steps[node.path])
+    if wait is None or _past(around_deadline(task, program, node), now + wait):
+        return None
+    return now + wait
+
+
+def _wait_after_failure(unit: Unit, row: StepRecord) -> timedelta | None:
     retry = unit.retry
-    if attempt.phase is AttemptPhase.LOST:
-        return now + unit.every if unit.on_lost is OnLost.RETRY else None
     if retry is None or (retry.limit != "unlimited" and row.failures >= retry.limit):
         return None
     # beyond this exponent a backoff has long reached maxEvery, and a float would overflow
     seconds = retry.every.total_seconds() * retry.backoff ** min(row.failures, 64)
-    return now + timedelta(seconds=min(seconds, max(retry.max_every, retry.every).total_seconds()))
+    return timedelta(seconds=min(seconds, max(retry.max_every, retry.every).total_seconds()))
+
+
+def _wait_after_loss(unit: Unit, row: StepRecord) -> timedelta | None:
+    """`onLost: retry` has no bound but the timeouts, so each wait is twice the one before."""
+    losses = row.attempt - row.failures  # this one included
+    return _growing(unit, 2 ** min(losses - 1, 16)) if unit.on_lost is OnLost.RETRY else None
 
 
 def resend_at(attempt: AttemptRecord, unit: Unit, now: datetime) -> datetime:
     """When a call whose reply was lost goes out again under the same key: at once, then ever more slowly."""
-    wait = min(unit.every * attempt.resends, timedelta(minutes=5))
-    return now + wait
+    return now + _growing(unit, attempt.resends) if attempt.resends else now
+
+
+def _growing(unit: Unit, factor: int) -> timedelta:
+    """`every` times a factor, but never less than a second nor, unless `every` itself is longer, more than 5 minutes."""
+    return max(min(unit.every * factor, max(unit.every, timedelta(minutes=5))), timedelta(seconds=1))
 
 
 def _past(deadline: datetime | None, now: datetime) -> bool:

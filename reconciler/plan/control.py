@@ -1,7 +1,9 @@
 """What the control part of a task file asks for: suspend, resume, revoke. Each takes effect once and says why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 
+from definitions.desired import Complete, Desired
 from definitions.models import Control
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
@@ -19,28 +21,37 @@ def refused_controls(control: Control) -> dict[str, str]:
     return {"ControlRefused": f"{', '.join(names)}: not part of this version, ignored"} if names else {}
 
 
-def control(observed: Observed) -> Iterator[Action]:
+def control(observed: Observed, desired: Desired) -> Iterator[Action]:
     """What the recorded controls of live tasks ask for and their phases do not show yet."""
     for task in observed.snapshot.tasks.values():
-        action = _wanted(task.record)
+        action = _wanted(task.record, desired)
         if action:
             yield action
 
 
-def _wanted(record: TaskRecord) -> Action | None:
+def _wanted(record: TaskRecord, desired: Desired) -> Action | None:
+    make = partial(_action, record, desired)
     wanted, reason = record.control.get("state", "running"), str(record.control.get("reason", ""))
     if wanted == "suspended" and record.phase in STARTING_TASKS:
-        return _action(record, "~", Signal.SUSPEND, "Suspended", reason)
+        return make("~", Signal.SUSPEND, "Suspended", reason)
     if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
-        return _action(record, "~", Signal.RESUME, "", "")
+        return make("~", Signal.RESUME, "", "")
     if wanted == "revoked" and record.live and record.phase is not TaskPhase.REVOKING:
-        return _action(record, "x", Signal.REVOKE, "Revoked", reason)
+        return make("x", Signal.REVOKE, "Revoked", reason)
     return None
 
 
-def _action(record: TaskRecord, sign: Sign, signal: Signal, reason: str, message: str) -> Action:
-    origin: Mapping[str, str] = {"reference": record.origin.commit, "author": record.origin.author}
-    change = TaskAdvanced(record.uid, signal, Cause("commit", **origin), reason, message)
+def _cause(record: TaskRecord, desired: Desired) -> Cause:
+    """The commit that asks for it: the one that brought the file as it is; without a file the one that began the run."""
+    file = desired.library.task(*record.identity) if isinstance(desired, Complete) else None
+    if file is None or not isinstance(desired, Complete):
+        return Cause("commit", record.origin.commit, record.origin.author, record.origin.subject)
+    brought = desired.library.tree.origin(file.path)
+    return Cause("commit", brought.commit, brought.author, brought.subject)
+
+
+def _action(record: TaskRecord, desired: Desired, sign: Sign, signal: Signal, reason: str, message: str) -> Action:
+    change = TaskAdvanced(record.uid, signal, _cause(record, desired), reason, message)
     what = {Signal.SUSPEND: "suspended", Signal.RESUME: "resumed"}.get(signal, "revoked")
     return Action(
         sign, record.uid, f"{record.namespace}/{record.name}", f"{what}: {message}" if message else what, (change,)

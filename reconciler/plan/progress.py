@@ -13,7 +13,7 @@ from definitions.expressions import EvaluationError
 from definitions.params import ParamError
 from definitions.program import Node, Program, Unit
 from reconciler.actions import Action, Claim, Order, Sign, Verb
-from reconciler.plan.attempts import begin, poll, retry_at, running_action
+from reconciler.plan.attempts import around_deadline, begin, poll, retry_at, running_action
 from reconciler.plan.scope import step_scope, workflow_scope
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, TaskChange, apply_one
 from state.phases import ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
@@ -21,6 +21,8 @@ from state.records import Cause, Json, StepRecord, TaskSnapshot
 
 PLAN = Cause("plan")
 GOING = frozenset({StepPhase.RUNNING, StepPhase.RETRYING, StepPhase.QUEUED})
+CUT = frozenset({"TimedOut", "Revoked"})
+"""Reasons of steps that ended because time was over, which may have been the time of the task."""
 BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 
 
@@ -116,10 +118,10 @@ class Walk:
         fatal = [child for child in broken if not child.continue_on_error]
         if fatal:
             self._calls_broken(node, fatal[0])
-        elif self.ending and not any(phase in GOING for phase in phases):
-            self.advance("!", node.path, Signal.CANCEL, "its task ends", "Revoked")
         elif all(phase in ENDED_STEPS for phase in phases):
             self._succeed(node, lambda: self._outputs(node))
+        elif self.ending and not any(phase in GOING for phase in phases):
+            self.advance("!", node.path, Signal.CANCEL, "its task ends", "Revoked")
 
     def _calls_broken(self, node: Node, child: Node) -> None:
         row = self.step(child.path)
@@ -141,6 +143,9 @@ class Walk:
 
     def _attempt(self, node: Node) -> None:
         """Ask for room for the next attempt; what starts it takes effect only where capacity grants it."""
+        until = around_deadline(self.task, self.program, node)
+        if until and until <= self.now:
+            return self.fail(node.path, "TimedOut", "the timeout of the step around it has passed")
         try:
             attempt = begin(self.task, self.program, node, self.epoch, self.now)
         except (EvaluationError, ParamError) as error:
@@ -151,16 +156,18 @@ class Walk:
         uid, path = self.task.record.uid, node.path
         changes = (StepAdvanced(uid, path, Signal.START, PLAN), attempt.change)
         order = Order(Verb.START, attempt.record, self.subject, unit.source, unit.uses_result)
-        self._claimed(Action(">", uid, f"{self.subject} {path}", what, changes, order, claim, self._queued(path)))
+        return self._claimed(
+            Action(">", uid, f"{self.subject} {path}", what, changes, order, claim, self._queued(path))
+        )
 
     def _queued(self, path: str) -> tuple[TaskChange, ...]:
-        """What is written where there is no room: the step waits in line, not for a time."""
+        """What is written where there is no room: the step waits in line, not for a time. Capacity gives the reason."""
         row = self.step(path)
         uid = row.uid
         if row.phase is StepPhase.WAITING:
-            return (StepAdvanced(uid, path, Signal.QUEUE, PLAN, "QueuedForCapacity"),)
+            return (StepAdvanced(uid, path, Signal.QUEUE, PLAN),)
         if row.phase is StepPhase.RETRYING and row.wake_at:
-            return (StepAdvanced(uid, path, None, PLAN, "QueuedForCapacity", row.message),)
+            return (StepAdvanced(uid, path, None, PLAN, message=row.message),)
         return ()
 
     def _claimed(self, action: Action) -> None:
@@ -200,8 +207,8 @@ class Walk:
         """After a failed, timed out or lost attempt: another one, or the end of the step."""
         attempt = self.task.attempts[node.path]
         lost = attempt.phase is AttemptPhase.LOST
-        again = retry_at(self.task, node, self.now)
-        if again and self.task.record.phase is not TaskPhase.REVOKING:
+        again = retry_at(self.task, self.program, node, self.now)
+        if again and not self.ending:
             why = "the outcome is unknown" if lost else attempt.message
             self.advance("~", node.path, Signal.RETRY, why, "Retrying", wake_at=again, failed=not lost)
         elif lost and not self._fails_when_lost(node):
@@ -222,14 +229,23 @@ class Walk:
         rows = [(node, self.step(node.path)) for node in self.program.steps]
         if self._starting or any(row.phase in GOING for _, row in rows):
             return
+        fatal = [row for node, row in rows if row.phase in BROKEN and not node.continue_on_error]
         if record.phase is TaskPhase.REVOKING:
-            self._end("!", Signal.STOP, record.reason, record.message)
+            self._revoked()
+        elif self.ending and any(row.phase not in ENDED_STEPS or row.reason in CUT for _, row in rows):
+            own = [row for row in fatal if row.reason not in CUT]
+            self._fail(own) if own else self._end("!", Signal.FAIL, "TimedOut", "the task's timeout has passed")
         elif all(row.phase in ENDED_STEPS and self._passed(node) for node, row in rows):
             self._finish()
-        elif fatal := [row for node, row in rows if row.phase in BROKEN and not node.continue_on_error]:
-            self._fail(fatal)
-        elif record.deadline and record.deadline <= self.now:
-            self._end("!", Signal.FAIL, "TimedOut", "the task's timeout has passed")
+        elif fatal and not any(row.phase is StepPhase.WAITING and self._ready(node) for node, row in rows):
+            self._fail(fatal)  # a branch that may start when the task is resumed still has its chance
+
+    def _revoked(self) -> None:
+        """The end of a revoked task names what nobody could prove to have stopped."""
+        record, steps = self.task.record, self.task.steps
+        left = sorted(path for path, row in steps.items() if row.phase is StepPhase.LOST and path in self.task.attempts)
+        said = [record.message, f"may still run: {', '.join(left)}" if left else ""]
+        self._end("!", Signal.STOP, record.reason, "; ".join(text for text in said if text))
 
     def _fail(self, fatal: list[StepRecord]) -> None:
         lost = next((row for row in fatal if row.phase is StepPhase.LOST), None)

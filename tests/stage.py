@@ -1,0 +1,230 @@
+"""A loop without drivers, disk or clock: the real library, judgement and planner over a snapshot in memory.
+
+What the store, the agenda and the dispatch do around a turn is done here in the plainest way, so a test says what
+happens in the world (a commit, a report, time, a crash) and looks at what is decided.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from definitions.desired import Complete, Desired, Unavailable
+from definitions.library import program_of
+from definitions.program import Program
+from reconciler.actions import Order, Plan, Verb, place
+from reconciler.drivers.protocol import Observation
+from reconciler.judgement import Report, judge
+from reconciler.observed import Limits, Observed, Place
+from reconciler.plan.whole import plan
+from state.changes import Admitted, Change, Intended, Retired, TaskChange, apply
+from state.phases import TaskPhase
+from state.records import (
+    AttemptRecord,
+    Event,
+    Identity,
+    Pin,
+    Snapshot,
+    TaskRecord,
+    TaskSnapshot,
+    Tombstone,
+    Uid,
+)
+from state.records import (
+    replace as with_changes,
+)
+from tests.definition_files import Shelf
+
+START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+Documents = Mapping[str, Mapping[str, Any]]
+KINDS = {"jobs": "Job", "workflows": "Workflow", "tasks": "Task"}
+
+
+def document(kind: str, name: str, body: Mapping[str, Any]) -> str:
+    """One definition as a file: a task's body is what stands beside `metadata`, the others' body is their spec."""
+    namespace, _, plain = name.rpartition("/")
+    home = namespace or ("demo" if kind == "Task" else "default")
+    metadata = {"name": plain, "namespace": home, **body.get("metadata", {})}
+    rest = {key: value for key, value in body.items() if key != "metadata"}
+    said = rest if kind == "Task" else {"spec": rest}
+    whole = {"apiVersion": "reconciler/v1", "kind": kind, "metadata": metadata, **said}
+    return json.dumps(whole, ensure_ascii=False)  # which is YAML, and has no aliases for parts that are shared
+
+
+@dataclass
+class Stage:
+    """The world around the planner. `flying` are the orders under way, by place."""
+
+    limits: Limits = field(default_factory=Limits)
+    hold: bool = False
+    now: datetime = START
+    snapshot: Snapshot = field(default_factory=lambda: Snapshot(epoch=1))
+    desired: Desired = field(default_factory=lambda: Unavailable("NotRead", "not read yet"))
+    flying: dict[Place, Order] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    served: str = ""
+    shelf: Shelf = field(default_factory=Shelf)
+    waiting: set[Identity] = field(default_factory=set)
+    pins: dict[str, Pin] = field(default_factory=dict)
+    programs: dict[tuple[str, ...], Program] = field(default_factory=dict)
+    number: int = 0
+
+    # -- the world ---------------------------------------------------------------------------------------------------
+
+    def commit(self, documents: Documents, **revision: Any) -> None:
+        """A revision with these jobs, workflows and tasks put in or (None) taken away."""
+        files = {
+            f"{group}/{name}.yaml": None if body is None else self._text(group, name, body)
+            for group, found in documents.items()
+            for name, body in found.items()
+        }
+        library = self.shelf.commit(files)
+        seen = replace(library.tree.revision, **revision)
+        self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold)
+        self.hold = False
+        self.waiting |= {(task.namespace, task.name) for task in library.tasks()}
+        self.waiting |= {task.record.identity for task in self.snapshot.tasks.values()} | set(self.snapshot.runs)
+
+    @staticmethod
+    def _text(group: str, name: str, body: Any) -> str:
+        return body if isinstance(body, str) else document(KINDS[group], name, body)
+
+    def crash(self) -> None:
+        """The controller is gone and a new one has taken its place: nothing flies."""
+        self.flying.clear()
+        self.served = ""
+        self.snapshot = replace(self.snapshot, epoch=self.snapshot.epoch + 1)
+
+    def forget(self, name: str) -> None:
+        """Retention: the rows of a run that is over go, its tombstone stays."""
+        record = self.task(name).record
+        stone = Tombstone(
+            record.uid, record.namespace, record.name, record.run, record.origin.commit, record.phase, "", self.now
+        )
+        after = apply(self.snapshot, [Retired(record.uid, stone_cause())], self.now).snapshot
+        gone = {**self.snapshot.runs, record.identity: (*self.snapshot.runs.get(record.identity, ()), stone)}
+        self.snapshot = replace(after, runs=gone)
+
+    def wait(self, span: timedelta) -> None:
+        """Time passes."""
+        self.now += span
+
+    # -- one turn ----------------------------------------------------------------------------------------------------
+
+    def observed(self, identities: Iterable[Identity] = ()) -> Observed:
+        """What the planner sees."""
+        pinned = {task.record.pins for task in self.snapshot.tasks.values() if task.record.pins}
+        for digests in pinned - self.programs.keys():
+            pins = [self.pins[digest] for digest in digests]
+            self.programs[digests] = program_of([(p.kind, p.namespace, p.name, p.text, p.path) for p in pins])
+        flying = frozenset(self.flying)
+        return Observed(self.snapshot, self.programs, frozenset(identities), flying, self.limits, self.served)
+
+    def turn(self, reports: Iterable[Report] = (), asked: Iterable[TaskChange] = ()) -> Plan:
+        """One turn of the loop: what was asked for, the reports, the decision, the commit, the calls."""
+        self._apply(asked)
+        for report in reports:
+            self.judge(report)
+        planned = plan(self.desired, self.observed(self.waiting), self.now)
+        if isinstance(self.desired, Complete):
+            self.waiting = set()
+        self.waiting |= planned.again
+        self._apply(planned.changes)
+        self.served = planned.served or self.served
+        for order in planned.orders:
+            self.flying[order.place] = order
+        return planned
+
+    def judge(self, report: Report) -> tuple[TaskChange, ...]:
+        """What a report changes, written at once."""
+        where = place(report.uid, report.path, report.attempt, report.verb)
+        order = self.flying.get(where)
+        if order and order.verb is report.verb and not report.prepared:
+            del self.flying[where]
+        task = self.snapshot.tasks[report.uid]
+        said = judge(report, task, self.observed().program(task.record), self.limits, self.now)
+        self._apply(said)
+        return said
+
+    def settle(self) -> list[str]:
+        """Turns until nothing more is decided; all their lines. More than a few in a row never end."""
+        lines: list[str] = []
+        for _ in range(6):
+            planned = self.turn()
+            lines += map(str, planned)
+            if not planned.actions:
+                return lines
+        raise AssertionError("the planner never comes to rest:\n" + "\n".join(lines))
+
+    def report(self, path: str, observation: Observation, task: str = "", **about: Any) -> Report:
+        """A report on the call that flies at `path`, or on the one that `about` names."""
+        uid = self.task(task).record.uid
+        order = self.flying.get((uid, path))
+        attempt = order.attempt if order else self.snapshot.tasks[uid].attempts[path]
+        given = {
+            "attempt": attempt.number,
+            "call": attempt.call,
+            "verb": order.verb if order else Verb.START,
+            "prepared": False,
+            **about,
+        }
+        return Report(
+            uid, path, given["attempt"], given["call"], Verb(given["verb"]), observation, prepared=given["prepared"]
+        )
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def task(self, name: str = "") -> TaskSnapshot:
+        """The latest run of the task called `name` (or namespace/name); without a name the only task."""
+        found = [each for each in self.snapshot.tasks.values() if not name or name in _names(each.record)]
+        return max(found, key=lambda each: (each.record.live, each.record.run))
+
+    def attempts(self) -> Iterable[AttemptRecord]:
+        """The latest attempt of every step of every task."""
+        return [attempt for task in self.snapshot.tasks.values() for attempt in task.attempts.values()]
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _apply(self, changes: Iterable[TaskChange]) -> None:
+        numbered: list[Change] = [self._numbered(each) if isinstance(each, Admitted) else each for each in changes]
+        applied = apply(self.snapshot, numbered, self.now)
+        self.snapshot = applied.snapshot
+        self.events += applied.events
+
+    def _numbered(self, change: Admitted) -> Admitted:
+        """The store numbers runs as they come; one that is admitted again keeps its number."""
+        self.pins.update({pin.digest: pin for pin in change.pins})
+        known = self.snapshot.tasks.get(change.task.uid)
+        self.number += known is None
+        number = known.record.number if known else self.number
+        return replace(change, task=with_changes(change.task, number=number))
+
+
+def stone_cause() -> Any:
+    """The cause of a retirement."""
+    from state.records import Cause
+
+    return Cause("timer", "retention")
+
+
+def _names(record: TaskRecord) -> set[str]:
+    return {record.name, f"{record.namespace}/{record.name}"}
+
+
+def intended(changes: Iterable[TaskChange]) -> list[AttemptRecord]:
+    """The attempts that `changes` begin."""
+    return [change.attempt for change in changes if isinstance(change, Intended)]
+
+
+def over(task: TaskSnapshot) -> bool:
+    """Nothing of it goes on any more."""
+    return not task.record.live and all(attempt.ended for attempt in task.attempts.values())
+
+
+def uids(stage: Stage) -> list[Uid]:
+    """The tasks of a stage, in the order of their admission."""
+    return list(stage.snapshot.tasks)
+
+
+ENDED = {TaskPhase.FINISHED, TaskPhase.FAILED, TaskPhase.REVOKED}
