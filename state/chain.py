@@ -4,12 +4,19 @@ It is computed over the cells of a row, so that checking it needs no more than t
 """
 
 import hashlib
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterator
 
-from state.records import Uid
-from state.rows import EVENTS, Row, to_json
+from state.rows import EVENTS, Cell, Row, to_json
 
-UID, SEQUENCE, HASH = (EVENTS.names.index(each) for each in ("uid", "sequence", "hash"))
+SEQUENCE, HASH = (EVENTS.names.index(each) for each in ("sequence", "hash"))
+_SUBJECT, _PATH, _ATTEMPT, _BEFORE, _AFTER = (
+    EVENTS.names.index(each) for each in ("subject", "path", "attempt", "before", "after")
+)
+_EVENTS = f"SELECT {EVENTS.columns} FROM events WHERE uid = ? ORDER BY sequence"  # noqa: S608 - our own names; the uid is bound
+_PHASES = """SELECT 'task', '', 0, phase FROM tasks WHERE uid = ?1
+  UNION ALL SELECT 'step', path, 0, phase FROM steps WHERE uid = ?1
+  UNION ALL SELECT 'attempt', path, number, phase FROM attempts WHERE uid = ?1"""
 
 
 def link(previous: str, row: Row) -> str:
@@ -17,13 +24,24 @@ def link(previous: str, row: Row) -> str:
     return hashlib.sha256(f"{previous}{to_json(row[:HASH])}".encode()).hexdigest()
 
 
-def breaks(rows: Iterable[Row], heads: dict[Uid, str]) -> Iterable[Row]:
-    """The rows, of any tasks and in the order of their sequence, that do not follow from those before them.
+def breaks(connection: sqlite3.Connection, uid: str) -> Iterator[tuple[str, str]]:
+    """(what, where) for everything that does not hold between the events of the task `uid` and its rows.
 
-    `heads` collects the hash of the last event of each task.
+    Each event follows from the one before it, the last is the one that the task names, and the phase of every row is
+    the one that its last event told.
     """
-    for row in rows:
-        uid = Uid(str(row[UID]))
-        if row[HASH] != link(heads.get(uid, ""), row):
-            yield row
-        heads[uid] = str(row[HASH])
+    head = ""
+    told: dict[tuple[Cell, Cell, Cell], Cell] = {}
+    for row in connection.execute(_EVENTS, (uid,)):
+        if row[HASH] != link(head, row):
+            yield "the history of a task was changed", f"{uid} event {row[SEQUENCE]}"
+        head = row[HASH]
+        if row[_SUBJECT] == "task" and not row[_BEFORE]:
+            told.clear()  # admitted, perhaps anew because its definitions could not be resolved before
+        told[row[_SUBJECT], row[_PATH], row[_ATTEMPT] if row[_SUBJECT] == "attempt" else 0] = row[_AFTER]
+    if connection.execute("SELECT head FROM tasks WHERE uid = ?", (uid,)).fetchone() != (head,):
+        yield "the history of a task does not end where it should", uid
+    for subject, path, number, phase in connection.execute(_PHASES, (uid,)):
+        untold = phase if subject == "step" and phase == "waiting" else ""
+        if told.get((subject, path, number), untold) != phase:
+            yield "a phase that no event told", f"{uid} {subject} {path} {phase}"

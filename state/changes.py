@@ -11,6 +11,7 @@ from typing import assert_never
 
 from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, IllegalTransition, Phase, Signal, StepPhase, advance
 from state.records import (
+    RESTORED_OLDER,
     AttemptRecord,
     Cause,
     DefinitionRecord,
@@ -47,6 +48,19 @@ class Controlled:
     conditions: Mapping[str, str]
     delete_policy: str
     cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A task waits until a person has decided about it, because of `message`; with "" it goes on from where it stands."""
+
+    uid: Uid
+    message: str
+    cause: Cause
+
+    @property
+    def reason(self) -> str:
+        return RESTORED_OLDER if self.message else "Adopted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +162,7 @@ class SourceReported:
     source: SourceRecord
 
 
-OwnChange = Controlled | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
+OwnChange = Controlled | Held | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
 """What happens to a task between its admission and its retirement."""
 TaskChange = Admitted | OwnChange | Retired
 Change = TaskChange | Activated | SourceReported
@@ -197,6 +211,8 @@ def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[Task
             return _cleaned(task, change), None
         case Controlled():
             return _controlled(task, change, at)
+        case Held():
+            return _held(task, change, at)
         case _:
             assert_never(change)
 
@@ -382,6 +398,14 @@ def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime)
 def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[TaskSnapshot, Event]:
     old, said = task.record, ("digest", "control", "conditions", "delete_policy")
     new = replace(old, **{name: getattr(change, name) for name in said})
+    return TaskSnapshot(new, task.steps, task.attempts), _event(
+        old.uid, at, "task", "", 0, old.phase, change, old.phase
+    )
+
+
+def _held(task: TaskSnapshot, change: Held, at: datetime) -> tuple[TaskSnapshot, Event]:
+    old = task.record
+    new = replace(old, held=change.message)
     return TaskSnapshot(new, task.steps, task.attempts), _event(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )

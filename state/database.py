@@ -21,10 +21,10 @@ FIXED_WAL_RESET = (3, 51, 3)
 CHECKPOINT_ABOVE = 64 * 1024 * 1024
 
 _FULL = {sqlite3.SQLITE_FULL}
+_NO_ROOM = {sqlite3.SQLITE_IOERR_SHMSIZE}  # the shared index of the log cannot grow
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _NOT_WRITABLE = {
     sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -84,9 +84,15 @@ def translated(path: Path) -> Iterator[None]:
 
 def as_state_error(error: sqlite3.Error, path: Path) -> StateError:
     """The StateError for what SQLite said about the database at `path`."""
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-    if code in _FULL:
+    extended = getattr(error, "sqlite_errorcode", 0) or 0
+    code = extended & 0xFF
+    if code in _FULL or extended in _NO_ROOM:
         return Full(f"no space for {path} ({error}); nothing was written, free some space")
+    if code == sqlite3.SQLITE_IOERR:
+        return NotWritable(
+            f"the disk under {path} failed ({error}): this controller ends, because what it wrote last may or may not be "
+            "there; check the disk and the kernel's log, then start again"
+        )
     if code in _NOT_WRITABLE:
         return NotWritable(f"{path} cannot be written ({error}); check the permissions and the mount of its folder")
     if code in _DAMAGED:

@@ -6,7 +6,7 @@ StateError
 ├── Damaged       the database is not what it should be: stop, keep it, restore a backup
 ├── Fenced        another controller took over: end at once, nothing was written
 ├── Full          no space: nothing was written, stop dispatching, the same store works once there is room
-├── NotWritable   the folder cannot be written: end
+├── NotWritable   the folder cannot be written, or a write or fsync failed: end, the next start finds out
 │   └── Unsuitable    its file system cannot be trusted with a database
 └── Unreadable    a reader cannot read now: answer 503 and try again
 """

@@ -1,12 +1,14 @@
 """The state folder: what lies where in it, who has it, and whether its file system can be trusted.
 
 The lock is a `flock`, so the kernel frees it however its owner dies. The epoch file says, outside the database, which
-start of a controller was the last, so that a database put back from an older copy is recognised.
+start of a controller was the last, so that a database put back from an older copy is recognised; the file `sequence`
+says how far the database had come, so that one which lost its last commits is recognised too.
 """
 
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 
@@ -81,6 +83,24 @@ class StateFolder:
     def write_epoch(self, epoch: int) -> None:
         """Remember `epoch` outside the database, durably."""
         write_durably(self.path / "epoch", f"{epoch}\n".encode())
+
+    def read_sequence(self) -> int:
+        """An event sequence that the database of this folder has reached; 0 if nothing is known."""
+        try:
+            text = (self.path / "sequence").read_text()
+        except OSError:
+            return 0
+        return int(text) if text.strip().isdigit() else 0
+
+    def note_sequence(self, sequence: int) -> None:
+        """Remember, outside the database and without a promise, that its commits up to `sequence` are durable.
+
+        A note that is lost or cannot be written only makes it harder to recognise an older database.
+        """
+        part = self.path / "sequence.part"
+        with suppress(OSError):
+            part.write_text(f"{sequence}\n")
+            part.replace(self.path / "sequence")
 
     def free_bytes(self) -> int:
         """What the file system has left for this user, in bytes."""

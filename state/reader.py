@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from state.database import damaged
 from state.folder import StateFolder
 from state.loading import latest_runs, load_gone, load_tasks
 from state.pages import LIMIT, Clause, Page, TaskFilter, after, paged, task_clauses, where
@@ -163,9 +164,13 @@ class Reader:
         return next(map(ATTEMPTS.record, rows), None)
 
     def pins(self, digests: Collection[str]) -> dict[str, Pin]:
-        """The pinned definitions with these digests."""
+        """The pinned definitions with these digests. Raises Damaged for one that is not what it was."""
         statement = f"SELECT {PINS.columns} FROM pins WHERE digest IN (SELECT value FROM json_each(?))"
-        return {pin.digest: pin for pin in map(PINS.record, self._rows(statement, json.dumps(list(digests))))}
+        pins = {pin.digest: pin for pin in map(PINS.record, self._rows(statement, json.dumps(list(digests))))}
+        for pin in pins.values():
+            if not pin.intact:
+                raise damaged(self.folder.database, f"the pinned {pin.kind} {pin.namespace}/{pin.name} was changed")
+        return pins
 
     def sources(self) -> list[SourceRecord]:
         """Every source that was ever read here, by name."""

@@ -20,6 +20,8 @@ Identity = tuple[str, str]
 """(namespace, name) of a task: what a file says it is."""
 
 NOTHING: Mapping[str, Json] = {}
+RESTORED_OLDER = "RestoredOlder"
+"""The reason of what waits because the database may be older than what has run."""
 
 
 def task_uid(source: str, namespace: str, name: str, run: int) -> Uid:
@@ -75,6 +77,11 @@ class Pin:
     commit: str
     path: str
 
+    @property
+    def intact(self) -> bool:
+        """Whether the text is still the one that was pinned."""
+        return hashlib.sha256(self.text.encode()).hexdigest() == self.digest
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
@@ -107,6 +114,7 @@ class TaskRecord:
     finished_at: datetime | None = None
     expected_finish: datetime | None = None
     deadline: datetime | None = None  # of the whole task
+    held: str = ""  # why a person has to decide before it goes on: its rows may be older than what has run
 
     @property
     def identity(self) -> Identity:
@@ -275,9 +283,13 @@ class TaskSnapshot:
     def wake_at(self) -> datetime | None:
         """When time alone gives the planner something to do here.
 
-        A task that may start nothing waits for no retry, and what is being stopped has no deadline to wait for.
+        A task that may start nothing waits for no retry, and what is being stopped has no deadline to wait for. Of a
+        held task only what runs at a target is looked at.
         """
         unfinished = [each for each in self.attempts.values() if not each.ended]
+        if self.record.held:
+            looks = (each.wake_at for each in unfinished if each.phase is AttemptPhase.STARTED and not each.in_flight)
+            return min((time for time in looks if time), default=None)
         stopping = any(each.phase is AttemptPhase.CANCELLING for each in unfinished)
         times = [each.wake_at for each in unfinished]
         times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]

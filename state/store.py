@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from state.chain import breaks
 from state.changes import Activated, Admitted, Change, Cleaned, SourceReported, TaskChange, apply, uid_of
 from state.database import (
     CHECKPOINT_ABOVE,
@@ -26,13 +27,14 @@ from state.database import (
     sqlite_notes,
     translated,
 )
-from state.errors import Fenced, Unsuitable
+from state.errors import Damaged, Fenced, NotWritable, StateError, Unsuitable
 from state.folder import StateFolder
 from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
 from state.migrations import migrate
 from state.phases import TaskPhase
 from state.records import AttemptRecord, DefinitionRecord, Event, Identity, Snapshot, SourceRecord, Uid, Usage
 from state.rows import ATTEMPTS, DEFINITIONS, SOURCES, from_microseconds, to_microseconds
+from state.wal import log_of, read_log
 from state.writing import Turn, write_source, write_turn
 
 _IDLE = "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = t.uid AND (a.ended_at IS NULL OR a.cleanup = 1))"
@@ -88,6 +90,7 @@ class Store:
         self._usage = Usage()
         self._sequence = 0
         self._number = 0
+        self._broken: StateError | None = None
 
     @classmethod
     def open(
@@ -122,7 +125,8 @@ class Store:
         """Make all `changes` durable, in their order and as of `at`, or none of them; one fsync.
 
         They apply to what is stored, whatever `snapshot` says; the answer holds its tasks and those that changed.
-        Raises IllegalTransition, AlreadyRan, Fenced, Full, NotWritable, Damaged; the store stays usable.
+        Raises IllegalTransition, AlreadyRan, Full: the store stays usable. After NotWritable, Damaged and Fenced it
+        writes nothing more: nobody knows what of the last transaction is on the disk, and the next start finds out.
         """
         known = snapshot or Snapshot(usage=self._usage, epoch=self.epoch)
         if not changes:
@@ -155,6 +159,12 @@ class Store:
         return [
             (row[0], row[1]) for row in self._rows("SELECT namespace, name FROM tasks WHERE live = 1 AND pins = '[]'")
         ]
+
+    def undecided(self) -> list[Uid]:
+        """The tasks that have neither succeeded nor been revoked and are not held, in the order of their admission."""
+        return self._column(
+            "SELECT uid FROM tasks WHERE phase NOT IN ('finished', 'revoked') AND held = '' ORDER BY number"
+        )
 
     def unfinished(self) -> list[Uid]:
         """The tasks that have an attempt without an end, in no order."""
@@ -205,7 +215,7 @@ class Store:
 
     def checkpoint(self, above: int = CHECKPOINT_ABOVE) -> bool:
         """Empty the write-ahead log if it has more than `above` bytes and no reader is in its way; whether it did."""
-        log = self.folder.database.with_name(self.folder.database.name + "-wal")
+        log = log_of(self.folder.database)
         if not log.exists() or log.stat().st_size <= above:
             return False
         (row,) = self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -216,19 +226,22 @@ class Store:
 
         An end by SIGKILL leaves the same files. Without it the database is one file, and readers need no more than that.
         """
-        if self.folder.locked:
+        if self.folder.locked and not self._broken:
             self.checkpoint(above=0)
+            self.note_sequence()
         if not keep_wal:
             self._connection.close()
         self.folder.unlock()
+
+    def note_sequence(self) -> None:
+        """Tell the folder how far the database has come (`StateFolder.note_sequence`)."""
+        self.folder.note_sequence(self._sequence)
 
     def _begin(self, new_name: Callable[[], str]) -> None:
         """A new epoch, above all that the database and the folder know of."""
         marked = self._meta()
         stored, outside = int(marked["epoch"]), self.folder.read_epoch()
-        self.held = marked.get("held", "")
-        if outside > stored and not self.held:
-            self.held = f"the database is from epoch {stored}, and the state folder has seen epoch {outside}"
+        self.held = marked.get("held", "") or self._older(stored, outside, int(marked["sequence"]))
         self.controller = marked.get("controller") or new_name()
         self.epoch = stored
         with self._transaction():
@@ -237,7 +250,25 @@ class Store:
             self._set("held", self.held)
         self.epoch = max(stored, outside) + 1
         self.folder.write_epoch(self.epoch)
+        self.checkpoint(above=0)  # after a failed fsync the page cache may say more than the disk: this writes it again
         self._recount()
+        self._require_sound()
+        self.note_sequence()
+
+    def _older(self, epoch: int, outside: int, sequence: int) -> str:
+        """How the database is recognised as older than what has run; "" if it is not."""
+        if outside > epoch:
+            return f"the database is from epoch {epoch}, and the state folder has seen epoch {outside}"
+        noted = self.folder.read_sequence()
+        if noted > sequence:
+            return f"the database ends with event {sequence}, and the state folder has seen event {noted}"
+        return ""
+
+    def _require_sound(self) -> None:
+        """What is not over is acted upon, so its history must hold; the whole database is for `check-state`."""
+        for uid in self.live():
+            for what, where in breaks(self._connection, uid):
+                raise damaged(self.folder.database, f"{what}: {where}")
 
     def _recount(self) -> None:
         self._cache.clear()
@@ -299,7 +330,9 @@ class Store:
         """All or nothing, and only while our epoch is the newest; whatever fails, memory is what the disk says."""
         if not self.folder.locked:
             raise Fenced(f"{self.folder.path} was let go: open it again to write")
-        with translated(self.folder.database):
+        if self._broken:
+            raise self._broken
+        with self._trusted(), translated(self.folder.database):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._require_epoch()
@@ -310,6 +343,15 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 self._cache.clear()
                 raise
+
+    @contextmanager
+    def _trusted(self) -> Iterator[None]:
+        """After a write or an fsync that failed nobody knows what is on the disk: this store writes nothing more."""
+        try:
+            yield
+        except (NotWritable, Damaged) as error:
+            self._broken = error
+            raise
 
     def _require_epoch(self) -> None:
         (row,) = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'")
@@ -335,6 +377,7 @@ class Store:
 
 def _opened(folder: StateFolder) -> sqlite3.Connection:
     """The database of `folder`, whole, in WAL mode and with this release's schema."""
+    _require_whole_log(folder.database)
     connection = connect_writer(folder.database)
     try:
         require_ours(connection, folder.database)
@@ -345,8 +388,14 @@ def _opened(folder: StateFolder) -> sqlite3.Connection:
         if mode != "wal":
             raise Unsuitable(f"{folder.database} cannot have a write-ahead log on this file system: use a local disk")
         migrate(connection, folder.database)
-    except BaseException:
-        connection.close()
-        raise
-    keep_open(connection)
+    finally:
+        keep_open(connection)  # also after an error: closing would write the log into a database that is not whole
     return connection
+
+
+def _require_whole_log(database: Path) -> None:
+    """Before SQLite reads the log, because it would pass over the damage and write on."""
+    log = read_log(log_of(database))
+    if log.damaged:
+        what = "its header is damaged" if log.headless else f"{log.lost} commits behind frame {log.frames} are cut off"
+        raise damaged(database, f"the write-ahead log cannot be trusted: {what}")

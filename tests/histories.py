@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 from state.changes import (
     Activated,
@@ -12,6 +13,7 @@ from state.changes import (
     Change,
     Cleaned,
     Controlled,
+    Held,
     Intended,
     Retired,
     SourceReported,
@@ -40,10 +42,14 @@ START = datetime(2026, 11, 22, 6, tzinfo=UTC)
 COMMIT = Cause("commit", "c0ffee", "Ada 中文", "Grade them")
 SEEN = Cause("observation", "key/1")
 ORIGIN = Origin("c0ffee", "tasks/a.yaml", "b10b", "Ada", "ada@example.org", "Grade them", "")
-PINS = (
-    Pin("Workflow", "demo", "grade", "d1", '{"kind":"Workflow"}', "c0ffee", "grade.yaml"),
-    Pin("Job", "demo", "api", "d2", '{"kind":"Job"}', "c0ffee", "api.yaml"),
-)
+
+
+def _pin(kind: str, name: str) -> Pin:
+    text = f'{{"kind":"{kind}"}}'
+    return Pin(kind, "demo", name, sha256(text.encode()).hexdigest(), text, "c0ffee", f"{name}.yaml")
+
+
+PINS = (_pin("Workflow", "grade"), _pin("Job", "api"))
 SOURCE = SourceRecord(
     "main", "/srv/repo", "main", ".", "c0ffee", "Ada", "ada@example.org", "Grade", START, START, START
 )
@@ -137,7 +143,8 @@ def possible(tasks: Mapping[Uid, TaskSnapshot], gone: set[Uid], at: datetime) ->
 def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     uid = each.record.uid
     soon = at + timedelta(seconds=at.microsecond % 7)
-    found: list[TaskChange] = [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
+    found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN)]
+    found += [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
     for signal in legal(each.record.phase):
         found += [TaskAdvanced(uid, signal, SEEN, "Reason", "said", {"a": 1}, expected_finish=soon, deadline=soon)]
     for path in PATHS:

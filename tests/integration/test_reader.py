@@ -174,7 +174,7 @@ def test_definitions_revisions_sources_and_pins_are_read(store, reader):
         "one"
     ]
     assert [each.commit for each in reader.sources()] == ["two"]
-    assert reader.pins(["d1", "unknown"]) == {"d1": PINS[0]}
+    assert reader.pins([PINS[0].digest, "unknown"]) == {PINS[0].digest: PINS[0]}
     assert reader.secret_lengths() == {"db/password": 12}
 
 

@@ -42,7 +42,8 @@ CREATE TABLE tasks (
   number INTEGER PRIMARY KEY, labels TEXT NOT NULL, annotations TEXT NOT NULL, control TEXT NOT NULL,
   conditions TEXT NOT NULL, delete_policy TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT,
   started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
-  state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT ''
+  state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT '',
+  held TEXT NOT NULL
 ) STRICT;
 CREATE INDEX tasks_identity ON tasks (name, namespace, run);
 CREATE INDEX tasks_created ON tasks (created_at, number);
