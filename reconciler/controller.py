@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,13 +29,13 @@ from reconciler.inbox import Inbox
 from reconciler.loop import Loop, tick
 from reconciler.observed import Limits, Programs
 from reconciler.policy import allowed, allowed_secret
-from reconciler.requests import adoptions, waiting
+from reconciler.requests import Request, adoptions, waiting
 from reconciler.secrets.env import EnvSecrets
 from reconciler.secrets.file import FileSecrets
 from reconciler.secrets.provider import SecretChain
 from reconciler.service import Service
 from reconciler.settings import Settings
-from state.changes import Change, Retired
+from state.changes import Change, Held, Retired
 from state.errors import Full
 from state.logs import AttemptLog, Logs
 from state.phases import TaskPhase
@@ -92,6 +93,8 @@ class _Controller:
         self.stopping = asyncio.Event()
         self.looked = False
         self.drained_at = 0.0
+        self.follower: Follower | None = None
+        self.answers: dict[Path, int] = {}  # requests put to the loop, and the turn by which they are written
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -102,7 +105,7 @@ class _Controller:
         for note in self.store.notes:
             log.warning(note)
         source = self._source()
-        follower = self._follower(source)
+        follower = self.follower = self._follower(source)
         service = self._service()
         chores: list[Awaitable[None]] = [self._follow(source, follower), self._beat(), self._housekeeping()]
         chores += [service.run()] if service else []
@@ -116,9 +119,19 @@ class _Controller:
 
     def _begin(self, now: datetime) -> None:
         """Take up everything that an earlier controller left, first of all what nobody will ask about again."""
+        self._hold_back(now)
         self.loop.agenda.start(now)
         left = [Order(Verb.CLEAN, attempt, "", "") for attempt in self.store.uncleaned()]
         self.loop.dispatch.begin(left, now)
+
+    def _hold_back(self, now: datetime) -> None:
+        """In a database that may be older than what has run, nothing unfinished goes on before a person has decided."""
+        if not self.store.held:
+            return
+        cause = Cause("recovery", message="cold start")
+        held = [Held(uid, self.store.held, cause) for uid in self.store.undecided()]
+        self.store.commit(held, now)
+        log.warning("held: reconciler adopt says what goes on", reason=self.store.held, tasks=len(held))
 
     async def _turn(self, chores: Sequence[asyncio.Future[None]]) -> None:
         """Tick after tick, until told to end or idle; what is under way gets some seconds to end before us."""
@@ -132,7 +145,7 @@ class _Controller:
             except Full as error:
                 log.warning("nothing can be recorded, so nothing is dispatched", error=str(error))
                 await asyncio.sleep(1)
-            if self.options.until_idle and self.looked and self.loop.idle:
+            if self.options.until_idle and self.looked and self.loop.idle and not self._asked():
                 return
             await self._wait()
 
@@ -200,6 +213,7 @@ class _Controller:
     def _write_heart(self) -> None:
         dispatch = self.loop.dispatch
         counters = {"ticks": self.loop.ticks, "orders": dispatch.sent, "flying": len(dispatch.flying)}
+        self.store.note_sequence()
         fresh = self.folder / "counters.json.new"
         try:
             fresh.write_text(json.dumps(counters))
@@ -212,24 +226,36 @@ class _Controller:
         """Requests every second, retention every hour, a checkpoint when the log of the database has grown."""
         retained = clock.now() - RETENTION
         while True:
-            self._take_requests()
+            await self._take_requests()
             if clock.now() - retained >= RETENTION:
                 retained = clock.now()
                 await self._retire(retained)
-            await asyncio.get_running_loop().run_in_executor(self.writer, self.store.checkpoint)
+            with suppress(Full):  # the log goes on growing where it has room, and is emptied when there is more
+                await asyncio.get_running_loop().run_in_executor(self.writer, self.store.checkpoint)
             await asyncio.sleep(1)
 
-    def _take_requests(self) -> None:
-        for request in waiting(self.folder / "requests"):
-            uids = self.store.live()
-            records = [task.record for task in self.store.snapshot(uids).tasks.values()]
-            changes = list(adoptions(request, records))
-            self.inbox.ask(list(changes), [change.uid for change in changes])
-            log.info("adopted", by=request.by, tasks=len(changes))
-            if self.store.held:
-                self.store.release()
-                self.inbox.ask([], uids)
-            request.file.unlink()
+    def _asked(self) -> list[Request]:
+        """The requests that can be answered now: about an older database only once the source has been read."""
+        answerable = not self.store.held or (self.follower and self.follower.library)
+        return waiting(self.folder / "requests") if answerable else []
+
+    async def _take_requests(self) -> None:
+        """A request is put to the loop, and goes when what it asked for is durable; a crash between finds it again."""
+        for request in self._asked():
+            if request.file not in self.answers:
+                self.answers[request.file] = self.loop.ticks + 2  # a turn that is under way does not know of it
+                changes = list(adoptions(request, self.reader.held_back()))
+                self.inbox.ask(list(changes), [change.uid for change in changes])
+                log.info("adopting", by=request.by, tasks=len(changes))
+            elif self.answers[request.file] <= self.loop.ticks:
+                await self._decide()
+                request.file.unlink()
+
+    async def _decide(self) -> None:
+        """A person has looked at the older database: from here on new tasks begin as they come."""
+        if self.store.held and self.follower:
+            await asyncio.get_running_loop().run_in_executor(self.writer, self.store.release)
+            self.follower.decided()
 
     async def _retire(self, now: datetime) -> None:
         """Let the rows and logs of old tasks go; their tombstones stay."""

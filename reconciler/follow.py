@@ -21,7 +21,7 @@ from reconciler.inbox import Inbox
 from reconciler.plan.acceptance import Refused, refusal
 from reconciler.secrets.provider import SecretChain
 from state.changes import Activated, SourceReported
-from state.records import DefinitionRecord, Identity, SourceRecord
+from state.records import RESTORED_OLDER, DefinitionRecord, Identity, SourceRecord
 from state.store import Latest, Store
 
 Condition = dict[str, str]
@@ -110,7 +110,9 @@ class Follower:
     def _with_origins(self, tree: Tree) -> Tree:
         """The tree with who brought each file that is new, changed or gone since the revision in force."""
         before = self._library.tree.blobs if self._library else {}
-        paths = {path for path, blob in tree.blobs.items() if before.get(path) != blob} | (before.keys() - tree.blobs.keys())
+        paths = {path for path, blob in tree.blobs.items() if before.get(path) != blob} | (
+            before.keys() - tree.blobs.keys()
+        )
         old = self._record.commit if self._library else None
         return replace(tree, origins=self._source.origins(paths, old, tree.revision.commit))
 
@@ -126,7 +128,8 @@ class Follower:
             identities = _differing(seen.library, known) | set(self._store.unresolved())
         else:
             identities = _touched(self._library, seen.library) | set(self._store.unresolved())
-        desired = Complete(seen.revision, seen.library, removes=not seen.library.rejected, hold=self._hold)
+        hold = self._hold or bool(self._store.held)
+        desired = Complete(seen.revision, seen.library, removes=not seen.library.rejected, hold=hold)
         self._hold, self._refused = False, ""
         activation = self._activation(seen)
         _tell_rejected(seen.library, self._library)
@@ -145,12 +148,24 @@ class Follower:
             _condition(refused.reason, "True", refused.reason, f"{seen.revision.commit[:12]}: {refused.message}")
         )
 
+    def decided(self) -> None:
+        """A person has decided about the older database: its condition goes."""
+        left = tuple(each for each in self._record.conditions if each["type"] != RESTORED_OLDER)
+        self._record = replace(self._record, conditions=left)
+        self._inbox.tell(SourceReported(self._record))
+
+    def _restored(self) -> Iterator[Condition]:
+        if self._store.held:
+            text = f"{self._store.held}: nothing unfinished goes on until `reconciler adopt` says what does"
+            yield _condition(RESTORED_OLDER, "True", RESTORED_OLDER, text)
+
     def _tell(self, condition: Condition) -> None:
-        if (condition,) == self._record.conditions:
+        conditions = (condition, *self._restored())
+        if conditions == self._record.conditions:
             return
         if condition["status"] == "False":
             log.warning("source unavailable", reason=condition["reason"], message=condition["message"])
-        self._record = replace(self._record, conditions=(condition,), observed_at=self._clock())
+        self._record = replace(self._record, conditions=conditions, observed_at=self._clock())
         self._inbox.tell(SourceReported(self._record))
 
     @property
@@ -168,7 +183,7 @@ class Follower:
             committed_at=revision.at,
             activated_at=now,
             observed_at=now,
-            conditions=tuple(_conditions(seen)),
+            conditions=(*_conditions(seen), *self._restored()),
         )
         paths = None if self._library is None else seen.library.changed
         fresh = {(each.path, each.index): _row(each) for each in seen.library.documents(paths)}

@@ -4,7 +4,7 @@ A state says how it stands, a reason which of the cases of that state it is (des
 """
 
 from state.phases import PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
-from state.records import AttemptRecord, StepRecord, TaskRecord
+from state.records import RESTORED_OLDER, AttemptRecord, StepRecord, TaskRecord
 
 Condition = dict[str, str]
 
@@ -42,11 +42,13 @@ ATTEMPT_REASONS = {
     AttemptPhase.CANCELLED: "Cancelled",
     AttemptPhase.LOST: "Lost",
 }
-_NEEDS_A_PERSON = frozenset({"Unadopted", "DefinitionRejected"})
+_NEEDS_A_PERSON = frozenset({"Unadopted", "DefinitionRejected", RESTORED_OLDER})
 
 
 def task_reason(record: TaskRecord, focus: str = "") -> str:
     """The reason of a task; `focus` is that of the step that its sentence is about, which says more while it runs."""
+    if record.held and record.live:
+        return RESTORED_OLDER
     if record.phase in {TaskPhase.RUNNING, TaskPhase.FAILED} and focus:
         return focus
     return record.reason or TASK_REASONS[record.phase]
@@ -69,6 +71,7 @@ def conditions(record: TaskRecord, reason: str, message: str) -> list[Condition]
         condition("Reconciling", reason, message if moving else "", met=moving),
         condition("Stalled", reason, message if stalled else "", met=stalled),
         *[condition(kind, kind, text, met=True) for kind, text in record.conditions.items()],
+        *([condition(RESTORED_OLDER, RESTORED_OLDER, record.held, met=True)] if record.held else []),
     ]
 
 

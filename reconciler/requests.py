@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from state.changes import TaskAdvanced
+from state.changes import Held, TaskAdvanced
 from state.phases import Signal, TaskPhase
 from state.records import Cause, TaskRecord
 
@@ -43,11 +43,13 @@ def _read(file: Path) -> Request | None:
         return None
 
 
-def adoptions(request: Request, records: Collection[TaskRecord]) -> Iterator[TaskAdvanced]:
-    """The tasks that `request` lets begin."""
+def adoptions(request: Request, records: Collection[TaskRecord]) -> Iterator[TaskAdvanced | Held]:
+    """The tasks that `request` lets begin, or go on."""
     cause = Cause("operator", request.file.name, request.by, "reconciler adopt")
     for record in records:
         name = f"{record.namespace}/{record.name}"
         wanted = request.selection is None or name in request.selection
         if wanted and record.phase is TaskPhase.UNADOPTED:
             yield TaskAdvanced(record.uid, Signal.ADOPT, cause)
+        if wanted and record.held:
+            yield Held(record.uid, "", cause)

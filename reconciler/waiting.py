@@ -69,6 +69,10 @@ def focus(task: TaskSnapshot, program: Program | None) -> Focus | None:
 def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, about: Focus | None = None) -> str:
     """Why the task is where it is; empty for one that finished without anything to say. `about` is its focus, if known."""
     record = task.record
+    if record.held and record.live:
+        return (
+            f"held: {record.held}; what runs is looked at, nothing starts or is called again before `reconciler adopt`"
+        )
     about = about or focus(task, program)
     if program and about:
         verb = "under way" if record.phase is TaskPhase.RUNNING else "failed"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from state.errors import Damaged, Full, NotWritable, StateError, TooNew
 from state.rows import ForeignRow
+from state.wal import log_of, read_log
 
 APPLICATION_ID = 0x52434E4C  # "RCNL": tells our database from any other SQLite file
 VERSION = 1
@@ -120,6 +121,13 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> int:
             "or restore a backup from before the upgrade"
         )
     return int(version)
+
+
+def require_whole_log(database: Path) -> None:
+    """Raise Damaged for a log that SQLite would read in part only, and write on; ask before it is opened."""
+    log = read_log(log_of(database))
+    if log.damaged:
+        raise damaged(database, f"the write-ahead log cannot be trusted: {log.trouble}")
 
 
 def _only_bookkeeping(connection: sqlite3.Connection) -> bool:

@@ -87,7 +87,7 @@ def inspect(state: Path) -> list[Finding]:
 def _log(database: Path) -> Iterator[Finding]:
     """Read twice where it looks torn: a controller that begins the log anew while it is read makes it look so."""
     if read_log(log_of(database)).damaged and (log := read_log(log_of(database))).damaged:
-        yield Finding("the write-ahead log is damaged", f"{log.lost} commits behind frame {log.frames} are cut off")
+        yield Finding("the write-ahead log is damaged", log.trouble)
 
 
 def _pages(connection: sqlite3.Connection) -> Iterator[Finding]:

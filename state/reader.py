@@ -18,7 +18,7 @@ from state.database import damaged
 from state.folder import StateFolder
 from state.loading import latest_runs, load_gone, load_tasks
 from state.pages import LIMIT, Clause, Page, TaskFilter, after, paged, task_clauses, where
-from state.phases import AttemptPhase, State
+from state.phases import AttemptPhase, State, TaskPhase
 from state.reading import Reading
 from state.records import (
     AttemptRecord,
@@ -135,6 +135,11 @@ class Reader:
     def snapshot(self, uid: Uid) -> TaskSnapshot | None:
         """One task whole, by its uid."""
         return self.snapshots([uid]).get(uid)
+
+    def held_back(self) -> list[TaskRecord]:
+        """The tasks that wait for `reconciler adopt`: not adopted, or held; the oldest first."""
+        statement = f"SELECT {TASKS.columns} FROM tasks WHERE phase = ? OR held <> '' ORDER BY number"
+        return [TASKS.record(row) for row in self._rows(statement, TaskPhase.UNADOPTED.value)]
 
     def numbered(self, number: int) -> TaskRecord | None:
         """The task with the integer alias `number`."""

@@ -24,6 +24,7 @@ from state.database import (
     damaged,
     keep_open,
     require_ours,
+    require_whole_log,
     sqlite_notes,
     translated,
 )
@@ -34,7 +35,7 @@ from state.migrations import migrate
 from state.phases import TaskPhase
 from state.records import AttemptRecord, DefinitionRecord, Event, Identity, Snapshot, SourceRecord, Uid, Usage
 from state.rows import ATTEMPTS, DEFINITIONS, SOURCES, from_microseconds, to_microseconds
-from state.wal import log_of, read_log
+from state.wal import log_of
 from state.writing import Turn, write_source, write_turn
 
 _IDLE = "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = t.uid AND (a.ended_at IS NULL OR a.cleanup = 1))"
@@ -377,7 +378,7 @@ class Store:
 
 def _opened(folder: StateFolder) -> sqlite3.Connection:
     """The database of `folder`, whole, in WAL mode and with this release's schema."""
-    _require_whole_log(folder.database)
+    require_whole_log(folder.database)
     connection = connect_writer(folder.database)
     try:
         require_ours(connection, folder.database)
@@ -391,11 +392,3 @@ def _opened(folder: StateFolder) -> sqlite3.Connection:
     finally:
         keep_open(connection)  # also after an error: closing would write the log into a database that is not whole
     return connection
-
-
-def _require_whole_log(database: Path) -> None:
-    """Before SQLite reads the log, because it would pass over the damage and write on."""
-    log = read_log(log_of(database))
-    if log.damaged:
-        what = "its header is damaged" if log.headless else f"{log.lost} commits behind frame {log.frames} are cut off"
-        raise damaged(database, f"the write-ahead log cannot be trusted: {what}")

@@ -30,6 +30,13 @@ class Log:
         """More than what a crash leaves behind."""
         return self.headless or self.lost > 1
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with a damaged one, for a person."""
+        return (
+            "its header is damaged" if self.headless else f"{self.lost} commits behind frame {self.frames} are cut off"
+        )
+
 
 def log_of(database: Path) -> Path:
     """Where the write-ahead log of a database lies."""

@@ -29,12 +29,19 @@ BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 def progress(
     task: TaskSnapshot, program: Program, flying: Callable[[str], bool], epoch: int, now: datetime
 ) -> tuple[Action, ...]:
-    """The next actions of a live task. `flying`: whether a call of the step path is under way in this process."""
+    """The next actions of a live task. `flying`: whether a call of the step path is under way in this process.
+
+    Of a held task only what runs at a target is looked at: nothing starts, is called again, stopped or concluded.
+    """
     walk = Walk(task, program, flying, epoch, now)
     for path in program.order:
         walk.visit(program.nodes[path])
     walk.conclude()
-    return tuple(walk.actions)
+    return tuple(action for action in walk.actions if not task.record.held or _looks(action))
+
+
+def _looks(action: Action) -> bool:
+    return action.order is not None and action.order.verb is Verb.OBSERVE
 
 
 class Walk:
@@ -81,7 +88,7 @@ class Walk:
         elif phase is StepPhase.RUNNING:
             self._calls(node)
         elif self.ending and phase in GOING:
-            self.advance("!", node.path, Signal.CANCEL, "its task ends", "Revoked")
+            self._cut(node)
         elif phase is StepPhase.RETRYING:
             self._retrying(node)
         elif self.may_start and self._ready(node):
@@ -121,7 +128,13 @@ class Walk:
         elif all(phase in ENDED_STEPS for phase in phases):
             self._succeed(node, lambda: self._outputs(node))
         elif self.ending and not any(phase in GOING for phase in phases):
-            self.advance("!", node.path, Signal.CANCEL, "its task ends", "Revoked")
+            self._cut(node)
+
+    def _cut(self, node: Node) -> None:
+        """The end of a step that has nothing under way, because nothing of its task may start any more."""
+        revoked = self.task.record.phase is TaskPhase.REVOKING
+        why, reason = ("revoked", "Revoked") if revoked else ("the task's timeout has passed", "TimedOut")
+        self.advance("!", node.path, Signal.CANCEL, why, reason)
 
     def _calls_broken(self, node: Node, child: Node) -> None:
         row = self.step(child.path)
