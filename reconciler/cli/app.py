@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from reconciler.cli import admin, check, listing, read, run, write
+from reconciler.cli import admin, check, listing, new, read, run, step_verbs, verbs, write
 from reconciler.cli.failure import DONE, FAILED
 from reconciler.errors import ReconcilerError
 
@@ -29,6 +29,15 @@ COMMANDS: dict[str, Command] = {
     "tree": read.tree,
     "why": read.why,
     "logs": read.logs,
+    "new": new.new,
+    "suspend": verbs.suspend,
+    "resume": verbs.resume,
+    "revoke": verbs.revoke,
+    "rerun": verbs.rerun,
+    "retry": step_verbs.retry,
+    "skip": step_verbs.skip,
+    "resolve": step_verbs.resolve,
+    "approve": step_verbs.approve,
     "adopt": admin.adopt,
     "graph": check.graph,
     "schema": check.schema,

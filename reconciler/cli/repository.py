@@ -45,6 +45,33 @@ class Repository:
             raise Failure(f"there is no commit {name} in {self.folder}; fetch it first if it is new")
         return done.stdout.strip()
 
+    def root(self) -> Path:
+        """The top folder of the work tree. Raises Failure for a repository without one."""
+        return Path(self._git("rev-parse", "--show-toplevel").rstrip("\r\n"))
+
+    def branch(self) -> str:
+        """The branch that a commit here goes to; raises Failure where it would go to none."""
+        done = self._run("symbolic-ref", "--quiet", "--short", "HEAD")
+        if done.returncode:
+            raise Failure(f"HEAD is on no branch in {self.folder}; `git switch` to one, so that the commit is not lost")
+        return done.stdout.strip()
+
+    def changed(self, paths: Sequence[str]) -> list[str]:
+        """Those of these files that differ from the last commit, in the work tree or staged, or that it does not have."""
+        listing = self._git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
+        return [entry[3:] for entry in listing.split("\0") if entry]
+
+    def unstage(self, paths: Sequence[str]) -> None:
+        """Takes these files back out of what is staged, as far as that can be done."""
+        if self._run(
+            "reset", "--quiet", "--", *paths
+        ).returncode:  # before the first commit there is nothing to reset to
+            self._run("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *paths)
+
+    def has_upstream(self) -> bool:
+        """Whether the branch follows one of another repository."""
+        return self._run("rev-parse", "--quiet", "--verify", "@{upstream}").returncode == 0
+
     def commit(self, paths: Sequence[str], message: str) -> str:
         """Commits these files and nothing else that may be staged; the new commit's short hash."""
         self._git("add", "--", *paths)

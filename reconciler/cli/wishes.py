@@ -1,0 +1,148 @@
+"""What each verb makes of the control part of a file: values in, values out, and the words for the commit.
+
+A wish that is fulfilled already gives back what it got, so that nothing is written; one that cannot be fulfilled any
+more is refused here, before a commit that the controller would only answer with a remark.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.cli.failure import Failure
+
+Control = Mapping[str, Any]
+
+_SHOWN = len("sha256:") + 12  # of a digest in a subject; the file has all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One verb with its arguments. `verb` begins the subject of the commit, `about` the wanted control ends it.
+
+    `change` takes `namespace/name` and the control that is there, and gives the control that is wanted; it raises
+    Failure where that makes no sense. `fulfilled` says of a file that it needs no change.
+    """
+
+    verb: str
+    about: Callable[[Control], str]
+    fulfilled: str
+    change: Callable[[str, Control], Control]
+
+    def subject(self, whom: str, wanted: Control) -> str:
+        """The first line of the message of a commit that makes `wanted` the control of `whom`, or of several ({})."""
+        return " ".join(f"{self.verb} {whom}{self.about(wanted)}".split())
+
+
+def suspend(reason: str, until: str | None) -> Wish:
+    """No further step is started; what runs goes on to its end."""
+
+    def change(title: str, control: Control) -> Control:
+        _require_live(title, control)
+        wanted = {**_without(control, "until"), "state": "suspended", "reason": reason}
+        return {**wanted, "until": until} if until else wanted
+
+    return Wish("Suspend", lambda _: f": {reason}", "is suspended with this reason already", change)
+
+
+def resume() -> Wish:
+    """What was suspended goes on."""
+
+    def change(title: str, control: Control) -> Control:
+        _require_live(title, control)
+        if control.get("state", "running") == "running":
+            return control
+        return {**_without(control, "reason", "until"), "state": "running"}
+
+    return Wish("Resume", lambda _: "", "is not suspended by its file", change)
+
+
+def revoke(reason: str) -> Wish:
+    """What runs is stopped, and nothing is started any more."""
+
+    def change(title: str, control: Control) -> Control:
+        del title
+        if control.get("state") == "revoked":
+            return control
+        return {**_without(control, "until"), "state": "revoked", "reason": reason}
+
+    return Wish("Revoke", lambda _: f": {reason}", "is revoked already", change)
+
+
+def rerun() -> Wish:
+    """All of it again; what was asked of the run before, down to its steps, does not go for the new one."""
+
+    def change(title: str, control: Control) -> Control:
+        del title
+        return {"run": int(control.get("run", 1)) + 1}
+
+    return Wish("Rerun", lambda wanted: f": run {wanted['run']}" if wanted else "", "", change)
+
+
+def retry(step: str, failed: Callable[[str], int]) -> Wish:
+    """One attempt more; `failed` gives the number of the attempt that failed, for `namespace/name`."""
+
+    def change(title: str, control: Control) -> Control:
+        number = failed(title)
+        seen = _step(control, step).get("retry", {}).get("failed", 0)
+        if seen > number:
+            raise Failure(f"{title} asks for a retry after the failed attempt {seen} of {step} already")
+        return _with(control, step, "retry", {"failed": number})
+
+    def about(wanted: Control) -> str:
+        seen = _step(wanted, step).get("retry")
+        return f" {step}" + (f": attempt {seen['failed']} failed" if seen else "")
+
+    return Wish("Retry", about, f"asks for this retry of {step} already", change)
+
+
+def skip(step: str, reason: str, outputs: Control) -> Wish:
+    """The step counts as finished, with these outputs."""
+    wanted = {"reason": reason, **({"outputs": dict(outputs)} if outputs else {})}
+    return Wish(
+        "Skip",
+        lambda _: f" {step}: {reason}",
+        f"asks to skip {step} already",
+        lambda _, control: _with(control, step, "skip", wanted),
+    )
+
+
+def resolve(step: str, attempt: int, outcome: str, reason: str, outputs: Control) -> Wish:
+    """What became of an attempt that was lost."""
+    wanted = {"attempt": attempt, "as": outcome, "reason": reason, **({"outputs": dict(outputs)} if outputs else {})}
+    return Wish(
+        "Resolve",
+        lambda _: f" {step} attempt {attempt} as {outcome}: {reason}",
+        f"resolves {step} so already",
+        lambda _, control: _with(control, step, "resolve", wanted),
+    )
+
+
+def approve(step: str, plan: str) -> Wish:
+    """The step may go on, if what follows it is still what this digest names."""
+    return Wish(
+        "Approve",
+        lambda _: f" {step}: {plan[:_SHOWN]}",
+        f"approves {step} already",
+        lambda _, control: _with(control, step, "approve", {"plan": plan}),
+    )
+
+
+def _require_live(title: str, control: Control) -> None:
+    if control.get("state") == "revoked":
+        raise Failure(f"{title} is revoked, which is final; `reconciler rerun {title}` starts it anew")
+
+
+def _without(control: Control, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in control.items() if name not in names}
+
+
+def _step(control: Control, step: str) -> dict[str, Any]:
+    steps = control.get("steps")
+    found = steps.get(step) if isinstance(steps, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _with(control: Control, step: str, name: str, value: Control) -> Control:
+    steps = control.get("steps")
+    known = steps if isinstance(steps, dict) else {}
+    return {**control, "steps": {**known, step: {**_step(control, step), name: value}}}
