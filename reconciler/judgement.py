@@ -148,7 +148,8 @@ class _Bench:
     def _failed(self, ended: Ended) -> tuple[TaskChange, ...]:
         if ended.timed_out or (ended.cancelled and self.stopping):
             signal = Signal.TIME_OUT if ended.timed_out else self.stopped
-            return (self._end(signal, ended, ended.message or self.attempt.message),)
+            said = [self.attempt.message if self.stopping else "", ended.message]
+            return (self._end(signal, ended, "; ".join(text for text in said if text)),)
         end = self._end(Signal.FAIL, ended, ended.message)
         if ended.repeatable:
             return (end,)

@@ -140,12 +140,16 @@ class Stage:
         """What a report changes, written at once."""
         where = place(report.uid, report.path, report.attempt, report.verb)
         order = self.flying.get(where)
-        if order and order.verb is report.verb and not report.prepared:
+        if order and not report.prepared and self._about(order) == (report.verb, report.attempt, report.call):
             del self.flying[where]
         task = self.snapshot.tasks[report.uid]
         said = judge(report, task, self.observed().program(task.record), self.limits, self.now)
         self._apply(said)
         return said
+
+    @staticmethod
+    def _about(order: Order) -> tuple[Verb, int, int]:
+        return order.verb, order.attempt.number, order.attempt.call
 
     def settle(self) -> list[str]:
         """Turns until nothing more is decided; all their lines. More than a few in a row never end."""

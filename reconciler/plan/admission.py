@@ -161,7 +161,7 @@ class _Desk:
         if before and before.phase in {TaskPhase.CREATED, TaskPhase.SUSPENDED} and before.digest == record.digest:
             return
         what = f"waits, its definition is rejected: {record.message}"
-        self._do("+", record, what, Admitted(record, (), self.cause))
+        self._do("~" if before else "+", record, what, Admitted(record, (), self.cause))
 
     def _bound(self, record: TaskRecord, program: Program, spec: TaskSpec, pins: tuple[Pin, ...]) -> None:
         """Admit with the parameters of the file; if they do not fit the definition, the run has failed at once."""

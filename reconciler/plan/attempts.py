@@ -55,14 +55,19 @@ def begin(task: TaskSnapshot, program: Program, node: Node, epoch: int, now: dat
 def _deadline(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
     """The attempt's own timeout, or that of the step with calls it belongs to, whichever is earlier."""
     own = now + node.unit.timeout if node.unit and node.unit.timeout else None
-    return min((time for time in (own, around_deadline(task, program, node)) if time), default=None)
+    return min((time for time in (own, around_deadline(task, program, node, now)) if time), default=None)
 
 
-def around_deadline(task: TaskSnapshot, program: Program, node: Node) -> datetime | None:
-    """When the time of the step with calls is over that `node` is a call of; None without such a time."""
+def around_deadline(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
+    """When the time of the step with calls is over that `node` is a call of; None without such a time.
+
+    It counts from the start of its first call (`now` if there is none yet), not from its place in a line.
+    """
     holder = program.nodes.get(node.path.rpartition(".")[0])
-    row = task.steps.get(holder.path) if holder else None
-    return row.started_at + holder.timeout if holder and holder.timeout and row and row.started_at else None
+    if holder is None or holder.timeout is None:
+        return None
+    rows = (task.steps.get(child.path) for child in holder.children)
+    return min((row.started_at for row in rows if row and row.started_at), default=now) + holder.timeout
 
 
 def _group(unit: Unit, scope: Scope, task: TaskSnapshot) -> str:
@@ -83,7 +88,8 @@ def running_action(
     if task.record.phase is TaskPhase.REVOKING:
         return _cancel(task, attempt, unit, subject, "revoked")
     if _past(attempt.deadline, now) or _past(task.record.deadline, now):
-        return _cancel(task, attempt, unit, subject, "its timeout has passed")
+        whose = "its" if _past(attempt.deadline, now) else "the task's"
+        return _cancel(task, attempt, unit, subject, f"{whose} timeout has passed")
     if flies:
         return None
     if attempt.in_flight and attempt.wake_at:
@@ -124,7 +130,7 @@ def retry_at(task: TaskSnapshot, program: Program, node: Node, now: datetime) ->
     unit = cast("Unit", node.unit)
     lost = task.attempts[node.path].phase is AttemptPhase.LOST
     wait = _wait_after_loss(unit, task.steps[node.path]) if lost else _wait_after_failure(unit, task.steps[node.path])
-    if wait is None or _past(around_deadline(task, program, node), now + wait):
+    if wait is None or _past(around_deadline(task, program, node, now), now + wait):
         return None
     return now + wait
 

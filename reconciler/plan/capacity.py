@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.actions import Action, Claim
+from reconciler.actions import Action, Claim, Verb
 from reconciler.observed import Limits
 from state.changes import StepAdvanced, TaskChange
 from state.records import Usage
@@ -26,11 +26,18 @@ def grant(
     granted: list[Action] = []
     parked: list[Action] = []
     for action in _in_turn(actions, usage, served):
-        if action.claim is None or room.take(action.claim):
+        if action.claim is None and limits.total == 0 and _sends(action):
+            parked.append(replace(action, sign="~", what="held back: nothing is sent now", changes=(), order=None))
+        elif action.claim is None or room.take(action.claim):
             granted.append(action)
         else:
             parked.append(_denied(action, room.want(action.claim)))
     return granted, parked
+
+
+def _sends(action: Action) -> bool:
+    """Whether it makes a target act; a call that goes out again has its room, but none may leave while `total` is 0."""
+    return action.order is not None and action.order.verb is Verb.START
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ class Walk:
 
     def _attempt(self, node: Node) -> None:
         """Ask for room for the next attempt; what starts it takes effect only where capacity grants it."""
-        until = around_deadline(self.task, self.program, node)
+        until = around_deadline(self.task, self.program, node, self.now)
         if until and until <= self.now:
             return self.fail(node.path, "TimedOut", "the timeout of the step around it has passed")
         try:

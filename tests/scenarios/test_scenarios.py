@@ -1,0 +1,148 @@
+"""Every YAML file here is a test, named as a sentence: definitions, what happens in the world, and each decision.
+
+`given` are the first files (jobs, workflows, tasks without their envelope) and the limits; each part of `story` says
+what happens (`when`) and, exactly, the lines of the plan, the rows that differ, outputs, notes and wake-ups (`then`).
+After each part planning again must give nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from definitions.models import parse_duration
+from reconciler.actions import Plan
+from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from reconciler.judgement import Report
+from reconciler.observed import Limits
+from state.changes import TaskAdvanced, TaskChange
+from state.phases import Signal, TaskPhase
+from state.records import Cause
+from tests.stage import Stage
+
+FILES = sorted(Path(__file__).parent.glob("*.yaml"))
+GROUPS = ("jobs", "workflows", "tasks")
+PARTS = {"commit", "pass", "crash", "adopt", "forget", "reports"}
+CLAIMS = {"plan", "rows", "outputs", "notes", "wakes", "conditions", "request", "handle"}
+
+OBSERVATIONS: Mapping[str, Callable[[Any], Observation]] = {
+    "ended": lambda said: Ended(succeeded=True, **(said or {})),
+    "failed": lambda said: Ended(succeeded=False, **(said or {})),
+    "running": lambda said: Running({"id": 7}, float(said)),
+    "unknown": Unknown,
+    "not_started": NotStarted,
+    "refused": lambda said: NotStarted(said, refused=True),
+}
+
+
+class Play:
+    """One scenario on its stage."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.stage = Stage(limits=Limits(**given.get("limits", {})), hold=given.get("hold", False))
+        self.stage.commit({group: given.get(group, {}) for group in GROUPS})
+        self.rows: dict[str, str] = {}
+
+    def act(self, when: Mapping[str, Any] | str) -> Plan:
+        """What happens, then one turn."""
+        said: Mapping[str, Any] = {} if isinstance(when, str) else when
+        assert said.keys() <= PARTS, f"unknown: {said.keys() - PARTS}"
+        if "pass" in said:
+            self.stage.wait(parse_duration(said["pass"]))
+        if "forget" in said:
+            self.stage.forget(said["forget"])
+        if "commit" in said:
+            self._commit(dict(said["commit"]))
+        if said.get("crash"):
+            self.stage.crash()
+        asked = self._adoption() if said.get("adopt") else []
+        reports = [each for where, what in said.get("reports", {}).items() for each in self._reports(where, what)]
+        return self.stage.turn(reports, asked)
+
+    def _commit(self, said: dict[str, Any]) -> None:
+        trailers = tuple(said.pop("trailers", {}).items())
+        self.stage.commit(said, trailers=trailers)
+
+    def _adoption(self) -> list[TaskChange]:
+        tasks = [task.record for task in self.stage.snapshot.tasks.values() if task.record.phase is TaskPhase.UNADOPTED]
+        return [TaskAdvanced(record.uid, Signal.ADOPT, Cause("operator", "adopt")) for record in tasks]
+
+    def _reports(self, where: str, said: Mapping[str, Any]) -> list[Report]:
+        options = dict(said)
+        times = 2 if options.pop("twice", False) else 1
+        (kind,) = options.keys() & OBSERVATIONS.keys()
+        seen = OBSERVATIONS[kind](options.pop(kind))
+        task, _, path = where.rpartition(" ")
+        return [self.stage.report(path, seen, task, **options)] * times
+
+    # -- what is to be seen afterwards -------------------------------------------------------------------------------
+
+    def seen(self) -> dict[str, str]:
+        """Every task and step with its phase and reason."""
+        tasks = sorted(self.stage.snapshot.tasks.values(), key=lambda task: task.record.run)
+        several = len({task.record.identity for task in tasks}) > 1
+        found: dict[str, str] = {}
+        for task in tasks:
+            found[task.record.name] = f"{task.record.phase} {task.record.reason}".strip()
+            for path, row in task.steps.items():
+                found[f"{task.record.name} {path}" if several else path] = f"{row.phase} {row.reason}".strip()
+        return found
+
+    def changed(self) -> dict[str, str]:
+        """What `seen` says otherwise than at the last call."""
+        now = self.seen()
+        different = {name: said for name, said in now.items() if self.rows.get(name) != said}
+        self.rows = now
+        return different
+
+    def value(self, claim: str) -> Any:
+        """The rest of what a scenario may ask for."""
+        task = self.stage.task()
+        match claim:
+            case "outputs":
+                steps = {path: row.outputs for path, row in task.steps.items() if row.outputs is not None}
+                return steps | ({task.record.name: task.record.outputs} if task.record.outputs is not None else {})
+            case "wakes":
+                return None if task.wake_at is None else (task.wake_at - self.stage.now) / timedelta(seconds=1)
+            case "conditions":
+                return dict(task.record.conditions)
+            case "request":
+                return {path: dict(attempt.request) for path, attempt in task.attempts.items()}
+            case "handle":
+                return {path: attempt.handle for path, attempt in task.attempts.items()}
+        raise AssertionError(claim)
+
+
+def check(play: Play, planned: Plan, then: Mapping[str, Any]) -> None:
+    assert then.keys() <= CLAIMS, f"unknown: {then.keys() - CLAIMS}"
+    assert [str(action) for action in planned] == then["plan"]
+    assert play.changed() == then.get("rows", {})
+    assert list(planned.notes) == then.get("notes", [])
+    for claim in then.keys() - {"plan", "rows", "notes"}:
+        assert play.value(claim) == then[claim], claim
+
+
+def check_rest(play: Play, planned: Plan) -> None:
+    if not planned.again:
+        again = play.stage.turn()
+        assert not again.actions, f"planning again gives: {again}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_scenario(file: Path) -> None:
+    scenario = yaml.safe_load(file.read_text(encoding="utf-8"))
+    play = Play(scenario["given"])
+
+    for part in scenario["story"]:
+        planned = play.act(part["when"])
+
+        check(play, planned, part["then"])
+        check_rest(play, planned)
+
+
+def test_there_are_scenarios_and_their_names_are_sentences():
+    assert len(FILES) >= 40
+    assert all(file.stem.count("_") >= 2 and file.stem == file.stem.lower() for file in FILES)
