@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench lock clean
+.PHONY: help install demo test lint format docs bench crash lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -48,6 +48,9 @@ docs: install ## write the generated parts of docs/ again
 
 bench: install ## measure the loop against named baselines
 	$(BIN)/python -m tests.bench
+
+crash: install ## kill the controller at many moments and judge what is left (KILLS=60 POINTS=40, 0: all)
+	$(BIN)/python -m tests.crash --kills $(or $(KILLS),60) --points $(or $(POINTS),40) $(ARGUMENTS)
 
 lock: install ## resolve requirements.lock again (hashes, no addresses)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

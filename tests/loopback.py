@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -64,6 +65,10 @@ class Loopback:
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
+        with suppress(OSError):
+            self._listener.shutdown(
+                socket.SHUT_RDWR
+            )  # wakes its thread, which may else take what is meant for the next listener
         self._listener.close()
         for connection in list(self._open):
             connection.close()

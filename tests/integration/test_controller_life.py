@@ -117,7 +117,10 @@ def test_a_read_only_state_folder_is_one_clear_line(tmp_path, repository):
 
 
 def sleeper(marks: Path) -> str:
-    words = ["sh", "-c", 'echo "$RECONCILER_ATTEMPT_KEY" >> "$0"; sleep 1.5; echo \'{"n": 7}\'', str(marks)]
+    """A command that writes down that it runs, and ends when there is a file beside that which says so."""
+    wait = 'i=0; while [ ! -e "$0.go" ] && [ $i -lt 600 ]; do i=$((i+1)); sleep 0.05; done'
+    script = f'echo "$RECONCILER_ATTEMPT_KEY" >> "$0"; {wait}; echo \'{{"n": 7}}\''
+    words = ["sh", "-c", script, str(marks)]
     return job("sleep", f"process: {{command: {json.dumps(words)}}}", "outputs: {n: result.json.n}")
 
 
@@ -134,7 +137,9 @@ def test_sigterm_under_load_ends_soon_and_the_work_goes_on_and_is_adopted(tmp_pa
         assert first.terminate() == 0
         assert time.monotonic() - began < 10
 
+    assert found(tmp_path / "state", "one").record.phase.value == "running"
     target.routes["/slow"] = answer(200, {})
+    Path(f"{marks}.go").touch()
     ended = run_until_idle(repository.folder, tmp_path / "state", "--enable", "process")
 
     assert ended.process.returncode == 0
