@@ -1,4 +1,4 @@
-"""The commands around a controller: adopting what a fresh state folder holds back, the demonstration, the version."""
+"""The commands around a controller: what it holds back, copies of its database, the demonstration, the version."""
 
 import getpass
 import json
@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.failure import DONE, Failure
+from reconciler.cli.failure import DONE, FAILED, Failure
 from reconciler.cli.options import DEFAULT_STATE, Output, OutputOption
+
+if TYPE_CHECKING:
+    from state.backup import Copy
 
 DISTRIBUTION = "reconciler-controller"
 
@@ -33,7 +36,7 @@ def adopt(
 ) -> int:
     """Let the controller begin tasks it holds back.
 
-    A state folder without a past may hold what it finds already there (Unadopted). The request is a file in the state folder; the controller applies it in its next turn or at its next start.
+    A state folder without a past may hold what it finds already there (Unadopted), and one whose database may be older than what has run holds everything unfinished (RestoredOlder). The request is a file in the state folder; the controller applies it in its next turn or at its next start. Any answer, also --none, decides about an older database: what it does not name stays held, and new tasks begin as they come.
 
     Example:
       reconciler adopt --all --dry-run
@@ -50,17 +53,18 @@ def adopt(
         return DONE
     for name in selected:
         print(f"{'would adopt' if dry_run else 'adopt'} {render.inert(name)}")
-    print(f"{len(selected)} of {len(held)} unadopted tasks" + ("" if dry_run else f"; the request is {file}"))
+    print(f"{len(selected)} of {len(held)} held tasks" + ("" if dry_run else f"; the request is {file}"))
     return DONE
 
 
 def _held_back(state: Path) -> list[str]:
-    """`namespace/name` of every unadopted task."""
-    from reconciler.cli import client
+    """`namespace/name` of every task that is not adopted, or held."""
+    from contextlib import closing
 
-    found = client.pages(client.open_client(None, state), "/tasks", state="CREATED")
-    held = [each["metadata"] for each in found if each["status"].get("reason") == "Unadopted"]
-    return sorted(f"{each['namespace']}/{each['name']}" for each in held)
+    from state.reader import Reader
+
+    with closing(Reader(state)) as reader:
+        return sorted({f"{each.namespace}/{each.name}" for each in reader.held_back()})
 
 
 def _selection(held: list[str], names: list[str], *, everything: bool) -> list[str]:
@@ -72,7 +76,7 @@ def _selection(held: list[str], names: list[str], *, everything: bool) -> list[s
         if len(found) != 1:
             known = ", ".join(found or held) or "none"
             raise Failure(
-                f"{name} is {'several' if found else 'not among the'} unadopted tasks ({known}); write namespace/name"
+                f"{name} is {'several' if found else 'not among the'} held tasks ({known}); write namespace/name"
             )
         selected += found
     return selected
@@ -91,6 +95,77 @@ def _request(state: Path, selection: str | list[str]) -> Path:
         stream.flush()
         os.fsync(stream.fileno())
     return draft.rename(file)
+
+
+StateFolderOption = Annotated[Path, typer.Option("--state", metavar="DIR", help="The state folder.")]
+BackupArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The backup: one SQLite file.")]
+
+
+def backup(file: BackupArgument, state: StateFolderOption = DEFAULT_STATE, output: OutputOption = Output.TEXT) -> int:
+    """Copy the database to one file.
+
+    Also beside a running controller. The file is whole or not there, and has everything but the logs of attempts.
+
+    Example:
+      reconciler backup /backups/state.db
+    """
+    from state.backup import backup as copy
+
+    return _copied("backed up to", copy(state, file), output)
+
+
+def restore(file: BackupArgument, state: StateFolderOption = DEFAULT_STATE, output: OutputOption = Output.TEXT) -> int:
+    """Put a backup in the place of the database.
+
+    No controller may be running. What was there stays beside it as state.db.replaced. The controller then holds everything unfinished until `reconciler adopt`, because more may have run than the backup knows of.
+
+    Example:
+      reconciler restore /backups/state.db
+    """
+    from state.backup import restore as put_back
+
+    code = _copied("restored", put_back(file, state), output)
+    if output is Output.TEXT:
+        print("start the controller; it looks at what runs and starts nothing. Then: reconciler adopt --all --dry-run")
+    return code
+
+
+def _copied(what: str, copy: "Copy", output: Output) -> int:
+    from reconciler.cli import render
+
+    facts = {"file": str(copy.path), "bytes": copy.size, "sequence": copy.sequence, "epoch": copy.epoch}
+    if output is Output.JSON:
+        render.print_json(facts)
+    else:
+        print(f"{what} {copy.path}: {copy.size} bytes, up to event {copy.sequence} of start {copy.epoch}")
+    return DONE
+
+
+def check_state(state: StateFolderOption = DEFAULT_STATE, output: OutputOption = Output.TEXT) -> int:
+    """Check that the database holds together.
+
+    Its pages, its values, the references between rows, and the chain of every task's events. It reads all of it and writes nothing, also beside a running controller. Exit code 1 if something does not hold.
+
+    Example:
+      reconciler check-state -o json
+    """
+    from reconciler.cli import render
+    from state.inspection import inspect
+
+    found = inspect(state)
+    if output is Output.JSON:
+        said = [{"what": each.what, "where": each.where} for each in found]
+        render.print_json({"sound": not found, "findings": said})
+        return FAILED if found else DONE
+    for each in found:
+        print(render.inert(str(each)))
+    if found:
+        print(
+            f"{len(found)} findings: keep the files, and put a backup back: reconciler restore BACKUP --state {state}"
+        )
+        return FAILED
+    print("sound: pages, values, references and event chains hold")
+    return DONE
 
 
 def demo() -> int:
