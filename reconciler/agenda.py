@@ -6,6 +6,7 @@ never state.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from definitions.desired import Complete, Desired, Unavailable
@@ -60,7 +61,7 @@ class Agenda:
     def next(self, news: News, limits: Limits, now: datetime) -> tuple[tuple[Uid, ...], tuple[Identity, ...]]:
         """(the tasks, the identities) of the next tick."""
         if news.desired is not None:
-            self.desired = news.desired
+            self.desired = self._with_hold(news.desired)
         self._activation = news.activation or self._activation
         self._files.extend(news.identities)
         if news.reports:
@@ -84,7 +85,7 @@ class Agenda:
 
     def offer_room(self) -> None:
         """The limits have changed: those who wait in line are to be asked again."""
-        self._room = True
+        self._untried = len(self._parked)
 
     def again(self, tasks: Iterable[Uid], identities: Iterable[Identity]) -> None:
         """A turn could not be written: the same tasks and files are to be looked at again."""
@@ -98,6 +99,11 @@ class Agenda:
     def activation(self) -> list[Change]:
         """The revision itself, once all that it asks for is part of this commit or of earlier ones."""
         return [self._activation] if self._activation and not self._files else []
+
+    def _with_hold(self, desired: Desired) -> Desired:
+        """What a cold start holds stays held, even if the next revision comes before all its files were compared."""
+        holding = isinstance(self.desired, Complete) and self.desired.hold and self._files
+        return replace(desired, hold=True) if holding and isinstance(desired, Complete) else desired
 
     def _remember(self, tasks: Iterable[Uid]) -> None:
         self._dirty.update(dict.fromkeys(tasks))

@@ -67,6 +67,7 @@ class Follower:
         self._library: Library | None = None
         self._rows = {(row.path, row.index): row for row in store.definitions(record.name)}
         self._refused = ""  # the commit that was refused last: it need not be read again
+        self._owed: set[Identity] = set()  # tasks that lost their file in a revision which could remove nothing
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
 
     @property
@@ -98,7 +99,10 @@ class Follower:
     def _read(self) -> Sighting | None:
         """The source's revision with its library; None if it is the one in force, or the one refused last."""
         revision = self._source.revision()
-        if revision.commit == self._refused or (self._library and revision.commit == self._record.commit):
+        if self._library and revision.commit == self._record.commit:
+            self._refused = ""  # what was refused has gone again
+            return None
+        if revision.commit == self._refused:
             return None
         tree = self._with_origins(self._source.tree(revision))
         good = None if self._library else LastGood(self._rows.values())
@@ -119,7 +123,7 @@ class Follower:
     # -- in the loop's thread ----------------------------------------------------------------------------------------
 
     def _judge(self, seen: Sighting) -> None:
-        known = self._store.identities() if self._library is None or self._removes_tasks(seen) else {}
+        known = self._store.identities() if self._library is None or self._owed or self._removes_tasks(seen) else {}
         live = {identity for identity, latest in known.items() if latest.live and not latest.removed}
         refused = refusal(seen.revision, seen.library, live, len(self._rows))
         if refused:
@@ -128,6 +132,9 @@ class Follower:
             identities = _differing(seen.library, known) | set(self._store.unresolved())
         else:
             identities = _touched(self._library, seen.library) | set(self._store.unresolved())
+        identities |= self._owed
+        gone = {identity for identity in identities if seen.library.task(*identity) is None}
+        self._owed = gone if seen.library.rejected else set()
         hold = self._hold or bool(self._store.held)
         desired = Complete(seen.revision, seen.library, removes=not seen.library.rejected, hold=hold)
         self._hold, self._refused = False, ""
@@ -210,10 +217,16 @@ class LastGood(Mapping[str, Sequence[Definition]]):
                 self._rows.setdefault(row.path, []).append(row)
 
     def __getitem__(self, path: str) -> Sequence[Definition]:
-        return tuple(
-            Definition.from_text(row.kind, row.namespace, row.name, row.text, path, row.index, row.blob, row.commit)
-            for row in self._rows[path]
-        )
+        return tuple(found for row in self._rows[path] if (found := self._definition(row)))
+
+    @staticmethod
+    def _definition(row: DefinitionRecord) -> Definition | None:
+        """What a row holds; None if another release kept it, whose definitions do not fit the models any more."""
+        place = (row.path, row.index, row.blob, row.commit)
+        try:
+            return Definition.from_text(row.kind, row.namespace, row.name, row.text, *place)
+        except ValueError:
+            return None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

@@ -1,0 +1,275 @@
+"""What a revision makes the loop look at: a real store and a real library, and a source that is a mapping of texts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from definitions.desired import Complete
+from definitions.revision import Blob, Revision, SourceUnavailable, Tree
+from reconciler.follow import Follower, LastGood
+from reconciler.inbox import Inbox, News
+from reconciler.plan.whole import plan
+from state.changes import Change
+from state.records import DefinitionRecord, SourceRecord
+from state.store import Store
+from tests.definition_files import GOOD, IMPLEMENTED, Shelf, job, task
+from tests.stage import START, Stage
+
+BAD = "apiVersion: reconciler/v1\nkind: Job\nmetadata: [\n"
+
+
+@dataclass
+class Texts:
+    """A source whose commits are made by hand."""
+
+    name: str = "main"
+    shelf: Shelf = field(default_factory=Shelf)
+    trailers: tuple[tuple[str, str], ...] = ()
+    broken: str = ""
+    history: list[str] = field(default_factory=list)
+    tip: str = ""
+
+    def put(self, **files: str | None) -> None:
+        for name, text in files.items():
+            if text is None:
+                del self.shelf.files[f"{name}.yaml"]
+            else:
+                self.shelf.files[f"{name}.yaml"] = text.encode()
+        self.shelf._commits += 1
+        self.tip = self.shelf.tree().revision.commit
+
+    def describe(self) -> str:
+        return "texts"
+
+    def revision(self) -> Revision:
+        if self.broken:
+            raise SourceUnavailable("FetchFailed", self.broken)
+        return replace(self.shelf.tree().revision, trailers=self.trailers, commit=self.tip)
+
+    def tree(self, revision: Revision) -> Tree:
+        return replace(self.shelf.tree(), revision=revision)
+
+    def read(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, bytes]]:
+        return self.shelf.read(blobs)
+
+    def rewound(self, old: str, new: str) -> bool:
+        return False
+
+    def origins(self, paths: object, old: str | None, new: str) -> Mapping[str, Revision]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class NoSecrets:
+    def lengths(self, names: object) -> dict[str, int]:
+        return {}
+
+
+class Desk:
+    """A follower with what it writes into, and the commit of what it asks for."""
+
+    def __init__(self, store: Store, source: Texts, *, hold: bool = False) -> None:
+        self.store, self.source, self.inbox = store, source, Inbox()
+        record = store.source("main") or SourceRecord("main", "texts", "main", "")
+        self.follower = Follower(
+            source, record, store, self.inbox, NoSecrets(), lambda: START, drivers=IMPLEMENTED, hold=hold
+        )
+
+    async def look(self) -> News:
+        """One look and one turn of the loop without calls."""
+        await self.follower.look()
+        news = self.inbox.take()
+        changes: list[Change] = [news.source] if news.source else []
+        if isinstance(news.desired, Complete):
+            observed = replace(Stage().observed(news.identities), snapshot=self.store.snapshot((), news.identities))
+            pins = {task.record.pins for task in observed.snapshot.tasks.values() if task.record.pins}
+            programs = {digests: news.desired.library.program("Job", "default", "good") for digests in pins}
+            changes += plan(news.desired, replace(observed, programs=programs), START).changes
+            changes += [news.activation] if news.activation else []
+        self.store.commit(changes, START)
+        return news
+
+    def conditions(self) -> list[str]:
+        record = self.store.source("main")
+        assert record is not None
+        return [f"{each['type']}={each['status']} {each['reason']}" for each in record.conditions]
+
+    def phase(self, name: str) -> str:
+        (found,) = self.store.snapshot((), [("demo", name)]).tasks.values()
+        return str(found.record.phase)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.open(tmp_path / "state")
+    yield store
+    store.close(keep_wal=False)
+
+
+@pytest.fixture
+async def desk(store):
+    source = Texts()
+    source.put(good=GOOD)
+    desk = Desk(store, source)
+    await desk.look()
+    yield desk
+    desk.follower.close()
+
+
+def one(name: str) -> str:
+    return task(name, "job: good, with: {name: x}")
+
+
+async def test_only_task_files_that_say_something_new_are_compared(desk):
+    desk.source.put(a=one("a"), b=one("b"))
+    first = await desk.look()
+    desk.source.put(b=one("b") + "deletePolicy: revoke\n", other=job("other"))
+
+    second = await desk.look()
+
+    assert first.identities == [("demo", "a"), ("demo", "b")]
+    assert second.identities == [("demo", "b")]
+
+
+async def test_the_same_commit_is_read_only_once(desk):
+    before = len(desk.source.shelf.read_paths)
+
+    news = await desk.look()
+
+    assert news.desired is None
+    assert len(desk.source.shelf.read_paths) == before
+
+
+async def test_a_removal_that_came_with_a_bad_file_takes_effect_when_that_is_mended(desk):
+    desk.source.put(a=one("a"))
+    await desk.look()
+    desk.source.put(a=None, bad=BAD)
+    withheld = await desk.look()
+    phase_meanwhile = desk.phase("a")
+    desk.source.put(bad=None)
+
+    mended = await desk.look()
+
+    assert isinstance(withheld.desired, Complete)
+    assert not withheld.desired.removes
+    assert phase_meanwhile == "running"
+    assert ("demo", "a") in mended.identities
+    assert desk.phase("a") == "removed"
+
+
+async def test_what_was_withheld_counts_when_the_size_of_a_removal_is_judged(desk):
+    desk.source.put(**{f"t{number}": one(f"t{number}") for number in range(7)})
+    await desk.look()
+    desk.source.put(**{f"t{number}": None for number in range(7)}, bad=BAD)
+    await desk.look()
+    desk.source.put(bad=None)
+
+    refused = await desk.look()
+
+    assert refused.desired is None
+    assert desk.conditions() == ["PruneBlocked=True PruneBlocked"]
+    assert desk.phase("t0") == "running"
+
+
+async def test_a_trailer_lets_a_large_removal_through(desk):
+    desk.source.put(**{f"t{number}": one(f"t{number}") for number in range(7)})
+    await desk.look()
+    desk.source.put(**{f"t{number}": None for number in range(7)})
+    await desk.look()
+    desk.source.trailers = (("Reconciler-Allow-Prune", "7"),)
+    desk.source.put(good=GOOD)
+
+    news = await desk.look()
+
+    assert isinstance(news.desired, Complete)
+    assert desk.phase("t0") == "removed"
+    assert desk.conditions() == ["Ready=True InForce"]
+
+
+async def test_going_back_to_what_is_in_force_clears_a_refusal(desk):
+    desk.source.put(**{f"t{number}": one(f"t{number}") for number in range(7)})
+    await desk.look()
+    in_force, kept = desk.source.tip, dict(desk.source.shelf.files)
+    desk.source.put(**{f"t{number}": None for number in range(7)})
+    await desk.look()
+    refused = desk.conditions()
+    desk.source.shelf.files, desk.source.tip = kept, in_force
+
+    await desk.look()
+
+    assert refused == ["PruneBlocked=True PruneBlocked"]
+    assert desk.conditions() == ["Ready=True InForce"]
+
+
+async def test_a_source_that_cannot_be_read_leaves_everything_in_force(desk):
+    desk.source.put(a=one("a"))
+    await desk.look()
+    desk.source.broken = "no route to host"
+    news = await desk.look()
+    unavailable = desk.conditions()
+    desk.source.broken = ""
+
+    await desk.look()
+
+    assert news.desired is None
+    assert unavailable == ["Ready=False FetchFailed"]
+    assert desk.conditions() == ["Ready=True InForce"]
+    assert desk.phase("a") == "running"
+
+
+async def test_a_start_compares_only_what_differs_from_what_was_told(desk, store):
+    desk.source.put(a=one("a"), b=one("b"))
+    await desk.look()
+    desk.source.put(a=None, c=one("c"))
+    restarted = Desk(store, desk.source)
+
+    news = await restarted.look()
+
+    restarted.follower.close()
+    assert news.identities == [("demo", "a"), ("demo", "c")]
+    assert desk.phase("a") == "removed"
+
+
+async def test_only_the_first_revision_of_a_cold_start_is_held(store):
+    source = Texts()
+    source.put(good=GOOD, a=one("a"))
+    cold = Desk(store, source, hold=True)
+    await cold.look()
+    source.put(b=one("b"))
+
+    await cold.look()
+
+    cold.follower.close()
+    assert cold.phase("a") == "unadopted"
+    assert cold.phase("b") == "running"
+
+
+async def test_a_start_with_a_bad_file_falls_back_on_its_last_good_version(desk, store):
+    desk.source.put(a=one("a"))
+    await desk.look()
+    desk.source.put(good=BAD)
+    restarted = Desk(store, desk.source)
+
+    news = await restarted.look()
+
+    restarted.follower.close()
+    assert isinstance(news.desired, Complete)
+    assert news.desired.library.resolve("Job", "demo", "good") is not None
+    assert restarted.conditions() == ["Ready=True InForce", "DefinitionsRejected=True DefinitionsRejected"]
+
+
+def test_last_good_versions_are_parsed_where_asked_for_and_left_out_if_they_fit_no_more():
+    text = Shelf().put(good=GOOD).definitions["Job", "default", "good"].text
+    sound = DefinitionRecord("good.yaml", 0, "b", "c1", "Job", "default", "good", "d", text, accepted=True)
+    rejected = replace(sound, path="bad.yaml", text="", accepted=False)
+    odd = replace(sound, path="odd.yaml", text="{}")
+
+    good = LastGood([sound, rejected, odd])
+
+    assert sorted(good) == ["good.yaml", "odd.yaml"]
+    assert len(good) == 2
+    assert [definition.name for definition in good["good.yaml"]] == ["good"]
+    assert good["odd.yaml"] == ()
