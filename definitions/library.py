@@ -219,10 +219,16 @@ def _compile(closure: Sequence[Definition]) -> Program:
 def _files(tree: Tree, read: Read, previous: Library | None, good: Good) -> tuple[dict[str, File], int]:
     """Each file of the tree, the unchanged ones as they were, and how many were parsed."""
     known = previous.files if previous else {}
-    files = {path: known[path] for path, blob in tree.blobs.items() if path in known and known[path].oid == blob.oid}
+    files: dict[str, File] = {}
+    fresh: list[Blob] = []
+    for path, blob in tree.blobs.items():
+        file = known.get(path)
+        if file is not None and file.oid == blob.oid:
+            files[path] = file
+        else:
+            fresh.append(blob)
     files |= _refused(tree, known)
-    fresh = [blob for path, blob in tree.blobs.items() if path not in files]
-    count = sum(len(file.stubs) for file in files.values())
+    count = sum(len(file.stubs) for file in files.values()) if fresh else 0
     for blob, data in read(fresh) if fresh else ():
         file = parse_file(blob, data, _commit_of(blob, tree, good))
         count += len(file.stubs)
@@ -298,7 +304,8 @@ def _affected(
         return frozenset(files)
     affected = set(touched)
     names = _names(files, touched).keys() | _names(previous.files, touched).keys()
-    affected |= {path for identity, paths in interest.items() if identity[2] in names for path in paths}
+    if names:
+        affected |= {path for identity, paths in interest.items() if identity[2] in names for path in paths}
     waiting = set(affected)
     while waiting:
         declared = {identity for path in waiting for identity in _declared(path, files, previous)}
@@ -329,19 +336,17 @@ def _linking(
     drivers: frozenset[str],
 ) -> Linking:
     standing = previous.standing if previous else {}
-    stable = {
-        link.definition.identity: link
-        for path, links in standing.items()
-        if path not in affected and path in files
-        for link in links
-    }
+    stable = dict(previous.links) if previous else {}
+    for path in affected | (standing.keys() - files.keys()):
+        for link in standing.get(path, ()):
+            del stable[link.definition.identity]
     return Linking(
         files={path: files[path] for path in sorted(affected)},
         stable=stable,
         before={path: standing[path] for path in affected if path in standing},
         kept=good if previous is None else {},
         broken=_broken(files, affected, previous),
-        names=_names(files, files),
+        names=_names(files, affected | previous.located.keys() if previous else files),
         drivers=drivers,
     )
 

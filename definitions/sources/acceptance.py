@@ -6,8 +6,8 @@ them, and sizes could exhaust memory. The rules are the same for Git and for fol
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from definitions.problems import Problem
@@ -56,7 +56,7 @@ def accept(folder: str, entries: Iterable[Blob]) -> Accepted:
     blobs: dict[str, Blob] = {}
     problems: list[Problem] = []
     for found in entries:
-        entry = replace(found, path=below(folder, found.path))
+        entry = Blob(below(folder, found.path), found.oid, found.size, found.mode) if folder else found
         problem = _refusal(entry)
         if problem is None:
             blobs[entry.path] = entry
@@ -113,7 +113,9 @@ def _deceiving(path: str) -> str | None:
     return None
 
 
-def _colliding(paths: Iterable[str]) -> list[str]:
+def _colliding(paths: Collection[str]) -> list[str]:
+    if len({path.casefold() for path in paths}) == len(paths):
+        return []
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         groups[path.casefold()].append(path)

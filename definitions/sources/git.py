@@ -25,6 +25,7 @@ from definitions.sources.git_output import (
     Garbled,
     contents_from,
     entries_from,
+    entry_from,
     history_from,
     paths_from,
     reaches_files,
@@ -61,6 +62,7 @@ class GitSource:
         self._path = normal_folder(path)
         self._mirror = Mirror(mirror)
         self._seen: tuple[str, Revision] | None = None
+        self._entries: dict[bytes, Blob | None] = {}  # by record of the last listing; None: no candidate
         self._suspect = False
         self._prepared = False
 
@@ -226,7 +228,9 @@ class GitSource:
 
     def _candidates(self, commit: str, output: bytes) -> list[Blob]:
         """What `ls-tree` listed and could be a definition, without links that only lead to some other file."""
-        entries = [entry for entry in entries_from(output) if is_candidate(entry)]
+        known = self._entries  # most of what is listed was there before, and its record says all there is to say
+        self._entries = {each: known[each] if each in known else _candidate(each) for each in entries_from(output)}
+        entries = [entry for entry in self._entries.values() if entry]
         links = [entry.path for entry in entries if entry.mode == LINK_MODE and not is_definition(entry.path)]
         askable = [path for path in links if printable(path) == path]
         if not askable:
@@ -247,6 +251,11 @@ class GitSource:
         except GitFailed:
             return False
         return True
+
+
+def _candidate(record: bytes) -> Blob | None:
+    entry = entry_from(record)
+    return entry if is_candidate(entry) else None
 
 
 def _batches(blobs: Sequence[Blob]) -> Iterator[list[Blob]]:

@@ -63,13 +63,16 @@ def refs_from(output: bytes) -> tuple[dict[str, str], str | None]:
     return {name: left for left, name in pairs if not left.startswith("ref: ")}, next(iter(heads), None)
 
 
-def entries_from(output: bytes) -> Iterator[Blob]:
-    """The entries that `git ls-tree -r -z --long` printed (`--format` quotes paths even with -z); size 0 for none."""
-    for record in output.split(b"\0"):
-        if record:
-            facts, _, path = record.partition(b"\t")
-            mode, _, oid, size = facts.decode().split()
-            yield Blob(os.fsdecode(path), oid, int(size) if size.isdigit() else 0, mode)
+def entries_from(output: bytes) -> list[bytes]:
+    """The entries that `git ls-tree -r -z --long` printed (`--format` quotes paths even with -z), for `entry_from`."""
+    return [record for record in output.split(b"\0") if record]
+
+
+def entry_from(record: bytes) -> Blob:
+    """One entry of `git ls-tree`; size 0 for what has none."""
+    facts, _, path = record.partition(b"\t")
+    mode, _, oid, size = facts.decode().split()
+    return Blob(os.fsdecode(path), oid, int(size) if size.isdigit() else 0, mode)
 
 
 def contents_from(output: bytes, blobs: Sequence[Blob]) -> list[bytes]:
