@@ -11,7 +11,8 @@ from datetime import datetime
 
 from definitions.library import program_of
 from definitions.program import Program
-from state.changes import TaskChange, apply
+from state.changes import TaskChange
+from state.fold import apply
 from state.records import Identity, Pin, Snapshot, TaskRecord, TaskSnapshot, Uid
 
 Place = tuple[Uid, str]

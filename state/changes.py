@@ -1,10 +1,9 @@
-"""The closed list of what can be written, each with its cause, and what each one does to a snapshot.
+"""The closed list of what can be written, each with its cause, and what each one does to a task.
 
-`apply` is the only place that turns a change into records; the store writes the records that it returns. So what the
-planner sees after a change is, by construction, what a reader finds after the commit.
+`apply_one` is the only place that turns a change into records; `state.fold` does it with many.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
@@ -18,7 +17,6 @@ from state.records import (
     Event,
     Json,
     Pin,
-    Snapshot,
     SourceRecord,
     StepRecord,
     TaskRecord,
@@ -26,7 +24,6 @@ from state.records import (
     Uid,
     replace,
 )
-from state.usage import Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,32 +165,6 @@ TaskChange = Admitted | OwnChange | Retired
 Change = TaskChange | Activated | SourceReported
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A snapshot after some changes, and what the store has to write for them."""
-
-    snapshot: Snapshot
-    events: tuple[Event, ...]
-    tasks: frozenset[Uid]
-    steps: frozenset[tuple[Uid, str]]
-    attempts: tuple[AttemptRecord, ...]  # the last version of each, also of those that a newer attempt replaced
-    retired: frozenset[Uid]
-
-
-def apply(snapshot: Snapshot, changes: Iterable[Change], at: datetime) -> Applied:
-    """What `changes`, in their order, make of `snapshot` at the time `at`.
-
-    Each change but Admitted must concern a task of the snapshot (KeyError). Raises IllegalTransition, also for a task
-    that is admitted again after its definitions were pinned, for an attempt that follows an unfinished one, and for
-    news of an ended one.
-    """
-    fold = _Fold(snapshot)
-    for change in changes:
-        if not isinstance(change, Activated | SourceReported):
-            fold.add(change, at)
-    return fold.applied(snapshot)
-
-
 def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[TaskSnapshot, Event | None]:
     """One task after one change, and the event that tells of it."""
     match change:
@@ -228,79 +199,7 @@ def uid_of(change: TaskChange) -> Uid:
             return change.uid
 
 
-class _Fold:
-    """The running result of `apply`."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.tasks = dict(snapshot.tasks)
-        self.meter = Meter(snapshot.usage)
-        self.events: list[Event] = []
-        self.touched: set[Uid] = set()
-        self.steps: set[tuple[Uid, str]] = set()
-        self.attempts: dict[tuple[Uid, str, int], AttemptRecord] = {}
-        self.retired: set[Uid] = set()
-
-    def add(self, change: TaskChange, at: datetime) -> None:
-        uid = uid_of(change)
-        after: TaskSnapshot
-        event: Event | None
-        match change:
-            case Admitted(task=record):
-                _require_new(known := self.tasks.get(uid))
-                if known:
-                    self.steps -= {(uid, path) for path in known.steps}
-                after, event = TaskSnapshot(record), _event(uid, at, "task", "", 0, "", change, record.phase)
-                self.touched.add(uid)
-            case Retired():
-                _require_over(self.tasks.pop(uid))
-                self.retired.add(uid)
-                return
-            case _:
-                after, event = apply_one(self.tasks[uid], change, at)
-                self._touch(change, self.tasks[uid], after)
-        self.tasks[uid] = after
-        if event is not None:
-            self.events.append(event)
-
-    def _touch(self, change: TaskChange, before: TaskSnapshot, after: TaskSnapshot) -> None:
-        uid = after.record.uid
-        match change:
-            case StepAdvanced(path=path):
-                self.steps.add((uid, path))
-            case Intended(attempt=AttemptRecord(path=path)):
-                self.steps.add((uid, path))
-                self._attempt(before.attempts.get(path), after.attempts[path])
-            case Called(path=path) | AttemptAdvanced(path=path) | Cleaned(path=path):
-                self._attempt(before.attempts[path], after.attempts[path])
-            case _:
-                self.touched.add(uid)
-
-    def _attempt(self, before: AttemptRecord | None, after: AttemptRecord) -> None:
-        self.attempts[after.uid, after.path, after.number] = after
-        self.meter.move(before, after)
-
-    def applied(self, snapshot: Snapshot) -> Applied:
-        if self.retired & {*self.touched, *(uid for uid, _ in self.steps), *(uid for uid, _, _ in self.attempts)}:
-            raise IllegalTransition("a task is retired on its own, not together with another change of it")
-        after = Snapshot(self.tasks, snapshot.runs, self.meter.usage(), snapshot.epoch)
-        attempts = tuple(self.attempts.values())
-        return Applied(
-            after, tuple(self.events), frozenset(self.touched), frozenset(self.steps), attempts, frozenset(self.retired)
-        )
-
-
-def _require_new(task: TaskSnapshot | None) -> None:
-    """A task may be admitted again only while its definitions could not be resolved: then nothing of it has run."""
-    if task and (task.record.pins or task.attempts):
-        raise IllegalTransition(f"the task {task.record.namespace}/{task.record.name} was admitted before")
-
-
-def _require_over(task: TaskSnapshot) -> None:
-    if task.record.live or not all(each.ended for each in task.attempts.values()):
-        raise IllegalTransition(f"the task {task.record.namespace}/{task.record.name} is not over")
-
-
-def _event(
+def event_of(
     uid: Uid, at: datetime, subject: str, path: str, attempt: int, before: Phase | str, change: TaskChange, after: Phase
 ) -> Event:
     cause: Cause = change.cause if not isinstance(change, Called | Cleaned) else Cause("plan")
@@ -322,7 +221,7 @@ def _task_advanced(task: TaskSnapshot, change: TaskAdvanced, at: datetime) -> tu
         started_at=old.started_at or (at if change.signal in {Signal.START, None} else None),
         finished_at=(old.finished_at or at) if phase in ENDED_TASKS else None,
     )
-    event = _event(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
+    event = event_of(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
     return TaskSnapshot(new, task.steps, task.attempts), event
 
 
@@ -342,7 +241,7 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
     )
     event = None
     if change.signal:
-        event = _event(change.uid, at, "step", change.path, old.attempt, old.phase, change, phase)
+        event = event_of(change.uid, at, "step", change.path, old.attempt, old.phase, change, phase)
     return TaskSnapshot(task.record, {**task.steps, change.path: new}, task.attempts), event
 
 
@@ -356,7 +255,7 @@ def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskS
     step = task.steps.get(attempt.path) or StepRecord(attempt.uid, attempt.path)
     steps = {**task.steps, attempt.path: replace(step, attempt=attempt.number)}
     attempts = {**task.attempts, attempt.path: attempt}
-    event = _event(attempt.uid, at, "attempt", attempt.path, attempt.number, "", change, attempt.phase)
+    event = event_of(attempt.uid, at, "attempt", attempt.path, attempt.number, "", change, attempt.phase)
     return TaskSnapshot(task.record, steps, attempts), event
 
 
@@ -391,14 +290,14 @@ def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime)
     )
     event = None
     if phase is not old.phase:
-        event = _event(old.uid, at, "attempt", old.path, old.number, old.phase, change, phase)
+        event = event_of(old.uid, at, "attempt", old.path, old.number, old.phase, change, phase)
     return _with_attempt(task, new), event
 
 
 def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[TaskSnapshot, Event]:
     old, said = task.record, ("digest", "control", "conditions", "delete_policy")
     new = replace(old, **{name: getattr(change, name) for name in said})
-    return TaskSnapshot(new, task.steps, task.attempts), _event(
+    return TaskSnapshot(new, task.steps, task.attempts), event_of(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )
 
@@ -406,7 +305,7 @@ def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[T
 def _held(task: TaskSnapshot, change: Held, at: datetime) -> tuple[TaskSnapshot, Event]:
     old = task.record
     new = replace(old, held=change.message)
-    return TaskSnapshot(new, task.steps, task.attempts), _event(
+    return TaskSnapshot(new, task.steps, task.attempts), event_of(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )
 

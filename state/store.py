@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from state.chain import breaks
-from state.changes import Activated, Admitted, Change, Cleaned, SourceReported, TaskChange, apply, uid_of
+from state.changes import Activated, Admitted, Change, Cleaned, SourceReported, TaskChange, uid_of
 from state.database import (
     CHECKPOINT_ABOVE,
     connect_writer,
@@ -29,6 +29,7 @@ from state.database import (
     translated,
 )
 from state.errors import Damaged, Fenced, NotWritable, StateError, Unsuitable
+from state.fold import apply
 from state.folder import StateFolder
 from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
 from state.migrations import migrate

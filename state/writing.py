@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from state.chain import HASH, SEQUENCE, link
-from state.changes import Activated, Admitted, Applied, Cleaned, SourceReported
+from state.changes import Activated, Admitted, Cleaned, SourceReported
 from state.errors import AlreadyRan
+from state.fold import Applied
 from state.loading import Loaded
 from state.records import SourceRecord, TaskRecord, TaskSnapshot, Tombstone, Uid
 from state.rows import (

@@ -18,7 +18,8 @@ from reconciler.drivers.protocol import Observation
 from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed, Place
 from reconciler.plan.whole import plan
-from state.changes import Admitted, Change, Intended, Retired, TaskChange, apply
+from state.changes import Admitted, Change, Intended, Retired, TaskChange
+from state.fold import apply
 from state.phases import TaskPhase
 from state.records import (
     AttemptRecord,

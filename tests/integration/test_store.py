@@ -22,11 +22,11 @@ from state.changes import (
     SourceReported,
     StepAdvanced,
     TaskAdvanced,
-    apply,
     uid_of,
 )
 from state.database import VERSION, sqlite_notes
 from state.errors import AlreadyRan, Damaged, Fenced, Full, Locked, NotWritable, StateError, TooNew, Unsuitable
+from state.fold import apply
 from state.folder import StateFolder, file_system
 from state.inspection import inspect
 from state.loading import load_usage

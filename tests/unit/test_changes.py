@@ -16,8 +16,8 @@ from state.changes import (
     Retired,
     StepAdvanced,
     TaskAdvanced,
-    apply,
 )
+from state.fold import apply
 from state.phases import AttemptPhase, IllegalTransition, Signal, StepPhase, TaskPhase
 from state.records import Snapshot, TaskSnapshot, Usage
 from tests.histories import COMMIT, SEEN, START, admitted, attempt, begun, ended, possible, task
