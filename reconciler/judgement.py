@@ -34,6 +34,7 @@ class Report:
     verb: Verb
     observation: Observation
     prepared: bool = False  # made, not started: only the handle is news
+    resends: int | None = None  # how often the call had been sent again when this was asked; None: not told
 
 
 def judge(
@@ -45,6 +46,8 @@ def judge(
     attempt = task.attempts.get(report.path)
     if attempt is None or attempt.ended or (attempt.number, attempt.call) != (report.attempt, report.call):
         return ()
+    if report.resends not in {None, attempt.resends}:
+        return ()  # the same call has gone out again since: what was known before it says nothing about it
     return _Bench(report, task, program, attempt, limits, now).verdict()
 
 
@@ -97,10 +100,11 @@ class _Bench:
         if self.report.prepared:
             signal = Signal.PREPARE if self.attempt.phase is AttemptPhase.INTENT else None
             return (self._change(signal, handle=handle, answered=self.attempt.answered),)
-        begun = self.attempt.phase not in {AttemptPhase.STARTED, AttemptPhase.CANCELLING}
-        signal = Signal.START if begun else None
-        message = self.attempt.message if self.stopping else ""
-        return (self._change(signal, handle=handle, wake_at=again, message=message),)
+        if self.stopping:  # it stays in flight: if nobody can say later that it ended, it is lost, not stopped
+            said, answered = self.attempt.message, self.attempt.answered
+            return (self._change(None, handle=handle, answered=answered, message=said, wake_at=again),)
+        signal = None if self.attempt.phase is AttemptPhase.STARTED else Signal.START
+        return (self._change(signal, handle=handle, wake_at=again),)
 
     def _succeeded(self, ended: Ended) -> tuple[TaskChange, ...]:
         try:
@@ -172,7 +176,10 @@ class _Bench:
             return (self._change(signal, message=f"{self.attempt.message}; {evidence}"),)
         if self.unit.deduplicates and self.unit.on_lost is OnLost.RETRY:
             return (self._again(f"the reply was lost: {evidence}", self._next_look()),)
-        return (self._change(Signal.LOSE, message=evidence),)
+        if self.report.verb is Verb.START and self.attempt.in_flight:
+            # Whoever can be asked is asked before it counts as lost; being in flight without a call asks for a look.
+            return (self._change(None, answered=self.attempt.answered, message=evidence),)
+        return (self._change(Signal.LOSE, message=f"{self.attempt.message}; {evidence}".removeprefix("; ")),)
 
     def _next_look(self) -> datetime:
         """When to send again what may be sent again; work that runs is only looked at again, and not at once."""

@@ -168,8 +168,11 @@ def _cancel(task: TaskSnapshot, attempt: AttemptRecord, unit: Unit, subject: str
     signal = None if attempt.phase is AttemptPhase.CANCELLING else Signal.CANCEL
     message = why or attempt.message
     cause = TIMER if task.record.phase is not TaskPhase.REVOKING else PLAN
-    change = AttemptAdvanced(attempt.uid, attempt.path, signal, cause, message=message)
-    order = Order(Verb.CANCEL, replace(attempt, phase=AttemptPhase.CANCELLING), subject, unit.source, unit.uses_result)
+    # What runs is in flight again from here on: if nobody can say that it ended, it is lost, not stopped.
+    answered = attempt.call - 1 if attempt.phase is AttemptPhase.STARTED else attempt.answered
+    change = AttemptAdvanced(attempt.uid, attempt.path, signal, cause, answered, message=message)
+    stopped = replace(attempt, phase=AttemptPhase.CANCELLING, answered=answered)
+    order = Order(Verb.CANCEL, stopped, subject, unit.source, unit.uses_result)
     what = f"attempt {attempt.number} stopped: {message}"
     return Action("x", attempt.uid, f"{subject} {attempt.path}", what, (change,), order)
 
