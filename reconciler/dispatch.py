@@ -98,7 +98,7 @@ class Dispatch:
     def _report(self, order: Order, observation: Observation, *, prepared: bool = False) -> None:
         attempt = order.attempt
         where = (attempt.uid, attempt.path, attempt.number, attempt.call, order.verb)
-        self._deliver(Report(*where, observation, prepared))
+        self._deliver(Report(*where, observation, prepared, attempt.resends))
 
     async def _observation(self, order: Order, now: datetime) -> Observation:
         driver = self._drivers.get(order.attempt.driver)
@@ -133,7 +133,12 @@ class Dispatch:
     async def _start(self, driver: Driver, call: Call, order: Order) -> Observation:
         """Made, its handle durable, then started: never the other way round."""
         handle = order.attempt.handle
-        if handle is None and (handle := await driver.prepare(call)) is not None:
+        try:
+            handle = handle if handle is not None else await driver.prepare(call)
+        except Exception as error:
+            log.exception("nothing could be prepared", driver=order.attempt.driver, key=order.attempt.key)
+            return NotStarted(f"the {order.attempt.driver} driver could not prepare it: {type(error).__name__}", refused=True)
+        if handle is not None and order.attempt.handle is None:
             durable = self._prepared.setdefault(order.place, asyncio.Event())
             self._report(order, Running(handle), prepared=True)
             await durable.wait()

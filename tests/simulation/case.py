@@ -1,0 +1,134 @@
+"""One simulated history as plain data: what is defined, what is committed when, and which faults may strike.
+
+A case is made from a seed or read from the corpus, and is shrunk by leaving parts of it out; all parts are total, so
+whatever is left still means something.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+FLAVOURS = ("get", "post", "verify", "exists", "idempotent", "process", "container")
+"""How a piece of work reaches its target: what can be asked afterwards and what a second call would do."""
+
+FAULTS = (
+    "crash",
+    "lost_request",
+    "lost_reply",
+    "duplicate_reply",
+    "late_reply",
+    "refused",
+    "handle_lost",
+    "stale_read",
+    "wrong_exit_code",
+    "target_restart",
+    "disk_full",
+    "clock_forward",
+    "clock_back",
+    "fetch_error",
+    "second_controller",
+    "slow_target",
+    "result_too_big",
+    "log_cut",
+    "restore",
+    "retention",
+    "force_push",
+    "empty_tree",
+    "bad_file",
+)
+"""The last three are commits; a case without them has none of their kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one step or call does at its target, and how often it fails or is not ready first."""
+
+    flavour: str
+    fails: int = 0  # so many attempts fail
+    polls: int = 1  # ready with this call
+    seconds: float = 0.5
+    retry: int | None = None
+    timeout: int | None = None
+    on_lost: str | None = None
+    max_calls: int | None = None
+    cancel: bool = False  # http only: the target can be told to stop
+    limit: int | None = None  # concurrency
+    shared: bool = False  # a Job of its own instead of an inline block
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step: one piece of work, or several calls."""
+
+    name: str
+    works: tuple[Work, ...]
+    reads: tuple[str, ...] = ()  # steps whose output goes into the request
+    needs: tuple[str, ...] = ()
+    condition: str | None = None
+    continue_on_error: bool = False
+    timeout: int | None = None  # of a step with calls
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A workflow. `order` nests step names as `flow` does; empty: the references are the graph."""
+
+    name: str
+    steps: tuple[Step, ...]
+    order: tuple[Any, ...] = ()
+    timeout: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One commit (or force push) at a time; `value` says what kind needs to know."""
+
+    at: float
+    kind: str
+    subject: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that one run of the simulator depends on."""
+
+    seed: int
+    flows: tuple[Flow, ...]
+    operations: tuple[Operation, ...]
+    faults: frozenset[str] = frozenset()
+    room: int | None = None  # calls at a time
+    hold: bool = False  # cold start with --adopt hold
+    crash_at: tuple[int, ...] = ()  # the numbers of the yield points at which the process dies
+    note: str = ""
+
+    def to_json(self) -> str:
+        """As a file of the corpus."""
+        return json.dumps({**asdict(self), "faults": sorted(self.faults)}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Case":
+        """What `to_json` wrote."""
+        value = json.loads(text)
+        value["flows"] = tuple(_flow(each) for each in value["flows"])
+        value["operations"] = tuple(Operation(**each) for each in value["operations"])
+        return cls(**{**value, "faults": frozenset(value["faults"]), "crash_at": tuple(value["crash_at"])})
+
+
+def _flow(value: dict[str, Any]) -> Flow:
+    steps = tuple(_step(each) for each in value["steps"])
+    return Flow(value["name"], steps, _nested(value["order"]), value["timeout"])
+
+
+def _step(value: dict[str, Any]) -> Step:
+    works = tuple(Work(**each) for each in value["works"])
+    return Step(**{**value, "works": works, "reads": tuple(value["reads"]), "needs": tuple(value["needs"])})
+
+
+def _nested(value: Any) -> Any:
+    return tuple(_nested(each) for each in value) if isinstance(value, list) else value
+
+
+def without(case: Case, **changes: Any) -> Case:
+    """The case with some parts replaced."""
+    return replace(case, **changes)

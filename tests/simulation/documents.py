@@ -1,0 +1,101 @@
+"""The files of a case: its workflows, jobs and tasks as documents that the real library reads (JSON is YAML)."""
+
+import json
+from typing import Any
+
+from tests.simulation.case import Flow, Step, Work
+
+NAMESPACE = "demo"
+_HOST = "http://target.example"
+
+
+def flow_file(flow: Flow) -> str:
+    """The workflow and the jobs that it uses, one document each."""
+    steps = {step.name: _step(flow, step) for step in flow.steps}
+    spec: dict[str, Any] = {"params": {"flag": {"type": "boolean", "default": True}}, "steps": steps}
+    if flow.order:
+        spec["flow"] = flow.order
+    if flow.timeout:
+        spec["timeout"] = f"{flow.timeout}s"
+    jobs = [
+        _document("Job", _job_name(flow, step, place), _block(work, ["params.x"], step, inner=True))
+        for step in flow.steps
+        for place, work in enumerate(step.works)
+        if work.shared
+    ]
+    return "---\n".join([_document("Workflow", flow.name, spec), *jobs])
+
+
+def task_file(name: str, flow: str, control: dict[str, Any], policy: str = "finish", flag: bool = True) -> str:
+    """A task that runs `flow`."""
+    spec = {"workflow": flow, "with": {"flag": flag}}
+    extra = {"control": control, "deletePolicy": policy}
+    return _document("Task", name, spec, **extra)
+
+
+def _document(kind: str, name: str, spec: dict[str, Any], **more: Any) -> str:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return json.dumps({"apiVersion": "reconciler/v1", "kind": kind, "metadata": metadata, "spec": spec, **more}) + "\n"
+
+
+def _job_name(flow: Flow, step: Step, place: int) -> str:
+    return f"{flow.name}-{step.name}-{place}"
+
+
+def _step(flow: Flow, step: Step) -> dict[str, Any]:
+    reads = [f"steps.{name}.value" for name in step.reads]
+    options: dict[str, Any] = {"needs": list(step.needs)} if step.needs else {}
+    if step.condition:
+        options["if"] = step.condition
+    if step.continue_on_error:
+        options["continueOnError"] = True
+    if len(step.works) == 1:
+        return {**options, **_call(flow, step, 0, reads)}
+    calls = {f"c{place}": _call(flow, step, place, reads) for place in range(len(step.works))}
+    if step.timeout:
+        options["timeout"] = f"{step.timeout}s"
+    return {**options, "calls": calls, "outputs": {"value": f"calls.c{len(step.works) - 1}.value"}}
+
+
+def _call(flow: Flow, step: Step, place: int, reads: list[str]) -> dict[str, Any]:
+    work = step.works[place]
+    if work.shared:
+        return {"job": _job_name(flow, step, place), "with": {"x": _joined(reads)}}
+    return _block(work, reads, step, inner=False)
+
+
+def _joined(reads: list[str]) -> str:
+    return " ".join(f"${{{{ {each} }}}}" for each in reads) or "-"
+
+
+def _block(work: Work, reads: list[str], step: Step, *, inner: bool) -> dict[str, Any]:
+    """A driver block with its options; the target reads its behaviour from the request."""
+    about = {"fails": work.fails, "polls": work.polls, "seconds": work.seconds, "x": _joined(reads)}
+    options: dict[str, Any] = {"outputs": {"value": "result.value"}, "every": "2s"}
+    options |= {"params": {"x": {"type": "any", "default": None}}} if inner else {}
+    options |= {"until": "result.ready"} if work.polls > 1 else {}
+    options |= {"retry": {"limit": work.retry, "every": "1s", "backoff": 2}} if work.retry is not None else {}
+    options |= {"timeout": f"{work.timeout}s"} if work.timeout else {}
+    options |= {"maxCalls": work.max_calls} if work.max_calls else {}
+    options |= {"onLost": work.on_lost} if work.on_lost else {}
+    options |= {"concurrency": {"limit": work.limit}} if work.limit else {}
+    return {**options, **_driver(work, about)}
+
+
+def _driver(work: Work, about: dict[str, Any]) -> dict[str, Any]:
+    words = ["work", *(f"{name}={value}" for name, value in about.items())]
+    match work.flavour:
+        case "process":
+            return {"process": {"command": words}}
+        case "container":
+            return {"container": {"exec": words, "in": {"names": ["box"]}}}
+    http: dict[str, Any] = {"url": f"{_HOST}/{work.flavour}", "query": about, "method": "POST"}
+    extras: dict[str, dict[str, Any]] = {
+        "get": {"method": "GET"},
+        "verify": {"verify": {"url": f"{_HOST}/status", "found": "result.found", "result": "result.result"}},
+        "exists": {"alreadyExists": "result.exists"},
+        "idempotent": {"idempotent": True},
+    }
+    http |= extras.get(work.flavour, {})
+    http |= {"cancel": {"url": f"{_HOST}/cancel"}} if work.cancel else {}
+    return {"http": http}

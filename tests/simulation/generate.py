@@ -1,0 +1,97 @@
+"""Random cases: small flows with every feature a step can have, a history of commits, and half of all faults."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+from tests.simulation.case import FAULTS, FLAVOURS, Case, Flow, Operation, Step, Work
+
+_CONDITIONS = ("params.flag", "not params.flag", "task.run == 1")
+
+
+def generate(seed: int) -> Case:
+    """The case of `seed`."""
+    luck = random.Random(seed)
+    faults = frozenset(luck.sample(FAULTS, len(FAULTS) // 2))
+    flows = tuple(_flow(luck, f"flow{number}") for number in range(luck.choice((1, 1, 2))))
+    return Case(
+        seed,
+        flows,
+        _operations(luck, flows, faults),
+        faults,
+        room=luck.choice((None, None, None, 1, 2)),
+        hold=luck.random() < 0.1,
+    )
+
+
+def _flow(luck: random.Random, name: str) -> Flow:
+    steps: list[Step] = []
+    for number in range(luck.choice((1, 1, 2, 2, 3, 3, 4, 6))):
+        steps.append(_step(luck, f"s{number}", [step.name for step in steps]))
+    names: list[Any] = [step.name for step in steps]
+    order = _nest(luck, names, 3) if luck.random() < 0.6 else ()
+    return Flow(name, tuple(steps), tuple(order), luck.choice((None, None, None, 20)))
+
+
+def _nest(luck: random.Random, names: list[Any], depth: int) -> tuple[Any, ...]:
+    """Some neighbours in groups, and some neighbours in those, as deep as `depth` + 1."""
+    if depth == 0 or len(names) < 2 or luck.random() < 0.3:
+        return tuple(names)
+    start = luck.randrange(len(names) - 1)
+    end = luck.randrange(start + 2, len(names) + 1)
+    return (*names[:start], _nest(luck, names[start:end], depth - 1), *names[end:])
+
+
+def _step(luck: random.Random, name: str, earlier: list[str]) -> Step:
+    several = luck.random() < 0.2
+    works = tuple(_work(luck) for _ in range(luck.choice((2, 2, 3)) if several else 1))
+    condition = luck.choice(_CONDITIONS) if luck.random() < 0.15 else None
+    reads = tuple(luck.sample(earlier, min(len(earlier), luck.choice((0, 0, 1, 2)))))
+    if reads and luck.random() < 0.2:
+        condition = f"steps.{reads[0]}.value != None"
+    return Step(
+        name,
+        works,
+        reads,
+        tuple(luck.sample(earlier, min(len(earlier), luck.choice((0, 0, 0, 1))))),
+        condition,
+        continue_on_error=luck.random() < 0.2,
+        timeout=luck.choice((None, 15)) if several else None,
+    )
+
+
+def _work(luck: random.Random) -> Work:
+    flavour = luck.choice(FLAVOURS)
+    work = _any_work(luck, flavour)
+    endless = work.timeout and work.timeout <= work.polls * (work.seconds + 3)  # lost each time, again for ever
+    return replace(work, on_lost="hold") if endless and work.on_lost == "retry" else work
+
+
+def _any_work(luck: random.Random, flavour: str) -> Work:
+    return Work(
+        flavour,
+        fails=luck.choice((0, 0, 0, 0, 1, 2)),
+        polls=luck.choice((1, 1, 1, 1, 2, 3)),
+        seconds=luck.choice((0.0, 0.1, 0.5, 2.0, 6.0)),
+        retry=luck.choice((None, None, 1, 2)),
+        timeout=luck.choice((None, None, None, 3, 10)),
+        on_lost=luck.choice((None, None, "hold", "retry", "fail")),
+        max_calls=luck.choice((None, None, None, 2)),
+        cancel=luck.random() < 0.3,
+        limit=luck.choice((None, None, None, None, 1)),
+        shared=luck.random() < 0.3,
+    )
+
+
+def _operations(luck: random.Random, flows: tuple[Flow, ...], faults: frozenset[str]) -> tuple[Operation, ...]:
+    tasks = [f"t{number}" for number in range(luck.choice((1, 1, 1, 2, 3)))]
+    found = [Operation(0.0, "add", name, luck.choice(flows).name) for name in tasks]
+    at = 0.0
+    kinds = ["remove", "add", "move", "drift", "suspend", "resume", "revoke", "policy", "run", "change", "revert"]
+    kinds += [kind for kind in ("force_push", "empty_tree") if kind in faults for _ in range(2)]
+    kinds += ["bad_file", "bad_flow", "mend"] if "bad_file" in faults else []
+    for _ in range(luck.choice((0, 0, 1, 1, 2, 3, 4))):
+        at = round(at + luck.uniform(0, 6), 3)
+        flow = luck.choice(flows).name
+        found.append(Operation(at, luck.choice(kinds), luck.choice(tasks), flow))
+    return tuple(found)

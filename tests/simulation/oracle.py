@@ -1,0 +1,324 @@
+"""The judge of a history: after every commit, every request and at the end, what must hold (recovery.md 3.1).
+
+It knows the truth of the targets and remembers what was ever committed; it never asks the planner what is right.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from reconciler.drivers.protocol import Call
+from reconciler.judgement import Report
+from state.changes import Admitted, Change, Intended, Retired
+from state.inspection import inspect
+from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
+from state.store import Committed
+from tests.simulation.target import flavour_of, words_of
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+    from tests.simulation.world import World
+
+DEDUPLICATING = frozenset({"get", "idempotent", "exists"})
+PROVABLE = frozenset({"process", "container", "verify"})
+"""Flavours whose outcome a mere crash never makes unknown."""
+HARMLESS = frozenset({"crash", "disk_full", "fetch_error", "retention", "log_cut", "force_push", "empty_tree", "bad_file"})
+"""Faults that take nothing away from what targets know and say."""
+_FINAL_TASKS = frozenset({TaskPhase.FINISHED, TaskPhase.REVOKED, TaskPhase.FAILED})
+_BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
+_WAITING = frozenset({TaskPhase.SUSPENDED, TaskPhase.REMOVED})
+
+
+class Violation(BaseException):
+    """An invariant does not hold; the text begins with its number. Nothing in the product may catch it."""
+
+
+class Oracle:
+    """What was committed, as far as it is known, and what was promised about it."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._tasks: dict[Uid, TaskSnapshot] = {}
+        self._admitted: set[Uid] = set()
+        self._gone: set[Uid] = set()
+        self.epoch = 0
+        self._held = False  # an older database is in place and nobody has looked yet
+        self._forgiven: set[str] = set()  # call keys that an older database may not know
+        self._rewritten = False
+
+    # -- the life of controllers -------------------------------------------------------------------------------------
+
+    def opened(self, process: "Process") -> None:
+        """A controller has opened the store: the epoch is higher, and everything committed is there (I1, I13)."""
+        store = process.store
+        if store.epoch <= self.epoch:
+            raise self._broken(f"I13 epoch {store.epoch} after {self.epoch}")
+        self.epoch = store.epoch
+        if self._rewritten:
+            self._tasks = dict(store.snapshot(store.everyone()).tasks)
+            self._gone = {each.uid for each in store.identities().values()} - self._tasks.keys()
+            self._admitted = {uid for uid, task in self._tasks.items() if task.record.pins} | self._gone
+            if not store.held:
+                raise self._broken("C20 an older database is in place and is not held")
+            self._held, self._rewritten = True, False
+        stored = store.snapshot(list(self._tasks)).tasks
+        for uid, task in self._tasks.items():
+            if stored.get(uid) != task:
+                raise self._broken(f"I1 {task.record.name} is not what was committed: {stored.get(uid)} != {task}")
+
+    def restored(self) -> None:
+        """The database was replaced by an older one."""
+        self._rewritten = True
+        self._forgiven = set(self._world.target.executions)
+        self._admitted.clear()
+
+    def released(self) -> None:
+        """A person decided about the older database."""
+        self._held = False
+
+    def surprised(self, error: Exception) -> None:
+        """The product logged an exception that nobody expected."""
+        if not isinstance(error, ConnectionError):
+            raise self._broken(f"an exception in the loop: {error!r}") from error
+
+    def reported(self, report: Report) -> None:
+        """A driver's answer is on its way."""
+
+    def _broken(self, text: str) -> Violation:
+        """The violation to raise; the world knows it too, whoever swallows it on the way."""
+        self._world.failed = self._world.failed or Violation(text)
+        return Violation(text)
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def sending(self, process: "Process", call: Call) -> None:
+        """A START leaves the process: its intent is on disk, and nothing else of the step may be under way (I2)."""
+        if process.store.epoch != self.epoch:
+            return
+        if self._held:
+            raise self._broken(f"C20 {call.call_key} is sent from an older database that nobody has looked at")
+        uid, path = Uid(call.key.split("/")[0]), _path_of(call)
+        attempt = self._tasks[uid].attempts.get(path) if uid in self._tasks else None
+        if attempt is None or (attempt.key, attempt.call) != (call.key, call.number) or attempt.ended:
+            raise self._broken(f"I2 {call.call_key} is sent, and on disk is {attempt}")
+        if call.call_key in self._forgiven:
+            return
+        if flavour_of(call) not in DEDUPLICATING | {"process"} and self._world.target.executions[call.call_key]:
+            raise self._broken(f"I2 {call.call_key} is sent again to a target that does not deduplicate")
+        self._check_request(call, uid)
+
+    def _check_request(self, call: Call, uid: Uid) -> None:
+        """What a step reads is the recorded output of the step before it."""
+        text = words_of(call)["x"]
+        values = {_value(step.outputs) for step in self._tasks[uid].steps.values()}
+        for word in text.split():
+            if word not in {"-", "null", "None"} and not any(word in value for value in values if value):
+                raise self._broken(f"I4 {call.call_key} was given {word!r}, which no recorded step said")
+
+    # -- commits -----------------------------------------------------------------------------------------------------
+
+    def committed(self, process: "Process", changes: Sequence[Change], committed: Committed) -> None:
+        """A commit is durable."""
+        if process.store.epoch != self.epoch:
+            raise self._broken(f"C21 epoch {process.store.epoch} wrote while {self.epoch} is the newest")
+        for change in changes:
+            if isinstance(change, Admitted):
+                self._admit(change)
+            elif isinstance(change, Retired):
+                self._gone.add(change.uid)
+                self._tasks.pop(change.uid, None)
+        for uid, task in committed.snapshot.tasks.items():
+            before = self._tasks.get(uid)
+            if before is not task:
+                self._compare(process, before, task)
+                self._tasks[uid] = task
+        for change in changes:
+            if isinstance(change, Intended):
+                self._intended(process, change.attempt)
+        self._executed_once()
+
+    def _executed_once(self) -> None:
+        target = self._world.target
+        for key, count in target.executions.items():
+            if count > 1 and key not in self._forgiven and target.work[key].flavour not in {"get"}:
+                raise self._broken(f"I2 {key} was executed {count} times")
+
+    def _admit(self, change: Admitted) -> None:
+        uid = change.task.uid
+        if uid in self._admitted or uid in self._gone:
+            raise self._broken(f"I2 {change.task.name} run {change.task.run} is admitted a second time")
+        if change.task.pins:
+            self._admitted.add(uid)
+
+    def _compare(self, process: "Process", before: TaskSnapshot | None, task: TaskSnapshot) -> None:
+        """What was recorded stays recorded, and what ended stays as it ended (I1, I5, I13)."""
+        if before:
+            old, new = before.record, task.record
+            if old.phase in _FINAL_TASKS and (old.phase, old.outputs) != (new.phase, new.outputs):
+                raise self._broken(f"I5 the task {new.name} was {old.phase} and is {new.phase}")
+            if new.pins != old.pins and old.pins:
+                raise self._broken(f"rule 2: the pins of {new.name} changed")
+        for path, step in (before.steps if before else {}).items():
+            self._compare_step(step, task.steps.get(path))
+        for path, attempt in task.attempts.items():
+            known = before.attempts.get(path) if before else None
+            if known is not attempt:
+                self._compare_attempt(process, task, known, attempt)
+        if before and before.attempts.keys() - task.attempts.keys():
+            raise self._broken(f"I1 an attempt of {task.record.name} is gone")
+        self._reach(before, task)
+
+    def _compare_step(self, old: StepRecord, new: StepRecord | None) -> None:
+        if new is None:
+            raise self._broken(f"I1 the step {old.path} is gone")
+        if new.attempt < old.attempt:
+            raise self._broken(f"I13 {old.path}: attempt {new.attempt} after {old.attempt}")
+        if old.phase in ENDED_STEPS and (old.phase, old.outputs) != (new.phase, new.outputs):
+            raise self._broken(f"I5 the step {old.path} was {old.phase} and is {new.phase}")
+
+    def _compare_attempt(
+        self, process: "Process", task: TaskSnapshot, old: AttemptRecord | None, new: AttemptRecord
+    ) -> None:
+        if old and old.number > new.number:
+            raise self._broken(f"I13 {new.path}: attempt {new.number} after {old.number}")
+        if old and old.number == new.number and old.ended and _told(old) != _told(new):
+            raise self._broken(f"I5 attempt {new.number} of {new.path} was {old.phase} and changed")
+        if old and old.number < new.number and not old.ended:
+            raise self._broken(f"I5 attempt {new.number} of {new.path} began before {old.number} ended")
+        if new.ended and (old is None or old.number != new.number or not old.ended):
+            stopping = old is not None and old.phase is AttemptPhase.CANCELLING
+            self._ended(new, _surely_known(process, task, new) and not stopping)
+
+    def _ended(self, attempt: AttemptRecord, known: bool) -> None:
+        """An outcome has its evidence at the target (I3)."""
+        key = f"{attempt.key}/{attempt.call}"
+        target = self._world.target
+        words = target.said.get(key, [])
+        self._world.reached(f"attempt {attempt.phase}")
+        work = target.work.get(key)
+        flavour = _flavour(attempt)
+        if attempt.phase is AttemptPhase.SUCCEEDED:
+            right = [result for ok, result in words if ok]
+            if not any(_value(attempt.outputs) == result["value"] for result in right):
+                raise self._broken(f"I3 {key} is recorded as succeeded, and the target said {words}")
+        if attempt.phase is AttemptPhase.FAILED and words and all(ok for ok, _ in words):
+            if not any(text in attempt.message for text in ("OutputTooLarge", "maxCalls")):
+                raise self._broken(f"I3 {key} is recorded as failed ({attempt.message}), and the target said {words}")
+        if attempt.phase is AttemptPhase.LOST and known and self._world.case.faults <= HARMLESS:
+            raise self._broken(f"I3 {key} is Lost ({attempt.message}), and nothing was: {work}")
+        if attempt.phase is AttemptPhase.CANCELLED and work and work.running(self._world.clock.elapsed):
+            if flavour in {"process", "container"}:
+                raise self._broken(f"rule 6: {key} is recorded as cancelled and runs")
+
+    def _intended(self, process: "Process", attempt: AttemptRecord) -> None:
+        """A step begins only after all that it waits for, and after the end of its attempt before (I4, I2)."""
+        task = self._tasks[attempt.uid]
+        program = process.loop.programs.get(task.record.pins)
+        node = program.nodes[attempt.path]
+        parent = program.nodes.get(attempt.path.rpartition(".")[0])
+        for path in (*node.after, *(parent.after if parent else ())):
+            step, earlier = task.steps.get(path), program.nodes[path]
+            phase = step.phase if step else StepPhase.WAITING
+            if phase not in ENDED_STEPS or (phase in _BROKEN and not earlier.continue_on_error):
+                raise self._broken(f"I4 {attempt.path} begins, and {path} is {phase}")
+        if task.record.phase not in {TaskPhase.CREATED, TaskPhase.RUNNING}:
+            raise self._broken(f"rule 5: {attempt.path} begins in a task that is {task.record.phase}")
+        self._nothing_else_runs(attempt)
+
+    def _nothing_else_runs(self, attempt: AttemptRecord) -> None:
+        for work in self._world.target.work.values():
+            other = work.attempt.rpartition("/")
+            if other[0] != attempt.key.rpartition("/")[0] or work.attempt == attempt.key:
+                continue
+            if work.running(self._world.clock.elapsed) and work.flavour not in DEDUPLICATING:
+                if work.key not in self._forgiven and not self._lost(attempt, int(other[2])):
+                    raise self._broken(f"I2 {attempt.key} begins while {work.key} runs")
+
+    def _lost(self, attempt: AttemptRecord, number: int) -> bool:
+        """Whether an earlier attempt's outcome was declared unknown, so that `onLost: retry` allowed another."""
+        return f"{attempt.key.rpartition('/')[0]}/{number}" in self._lost_keys
+
+    @property
+    def _lost_keys(self) -> set[str]:
+        return self._world.lost_keys
+
+    def _reach(self, before: TaskSnapshot | None, task: TaskSnapshot) -> None:
+        """What of all that is possible has been seen."""
+        old = before.record.phase if before else None
+        if old is not task.record.phase:
+            self._world.reached(f"task {task.record.phase}")
+        for path, step in task.steps.items():
+            known = before.steps.get(path) if before else None
+            if known is None or known.phase is not step.phase:
+                self._world.reached(f"step {step.phase}")
+                attempt = task.attempts.get(path)
+                if attempt and attempt.phase is AttemptPhase.LOST and step.phase is not StepPhase.RUNNING:
+                    self._world.reached(f"onLost: step {step.phase}")
+        for path, attempt in task.attempts.items():
+            earlier = before.attempts.get(path) if before else None
+            if attempt.phase is AttemptPhase.LOST:
+                self._world.lost_keys.add(attempt.key)
+            if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
+                self._world.reached("onLost: the same call again")
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def restless(self, process: "Process") -> str:
+        """What is not at rest, for a person."""
+        live = [task for task in self._tasks.values() if task.record.live]
+        steps = [f"{t.record.name}:{p} {s.phase}" for t in live for p, s in t.steps.items() if s.phase not in ENDED_STEPS]
+        return ", ".join(steps) or "nothing that lives"
+
+    def final(self, process: "Process") -> None:
+        """Everything has come to rest: ended or waiting for a named reason; the database holds together (I7, I12, I14)."""
+        for task in self._tasks.values():
+            self._rests(task)
+        self._every_file_has_its_run(process)
+        target = self._world.target
+        left = {key for key, attempt in target.objects.items() if attempt not in self._world.lost_keys}
+        if left := {key for key in left - self._forgiven if not target.work[key].unknown}:
+            raise self._broken(f"I14 left at the target: {sorted(left)}")
+        findings = inspect(self._world.folder)
+        if findings:
+            raise self._broken(f"I12 {'; '.join(map(str, findings[:3]))}")
+
+    def _rests(self, task: TaskSnapshot) -> None:
+        record = task.record
+        unfinished = [each for each in task.attempts.values() if not each.ended]
+        if unfinished:
+            raise self._broken(f"I7 {record.name} ({record.phase}): {unfinished[0].path} has an attempt without an end")
+        if record.live and record.phase not in _WAITING and record.reason != "DefinitionRejected":
+            raise self._broken(f"I7 {record.name} is {record.phase} ({record.reason}) and nothing happens")
+
+    def _every_file_has_its_run(self, process: "Process") -> None:
+        library = process.follower.library
+        for file in library.tasks() if library else ():
+            runs = [uid for uid, task in self._tasks.items() if task.record.identity == (file.namespace, file.name)]
+            if not runs and not self._gone:
+                raise self._broken(f"I7 the file of {file.name} has no run")
+
+
+def _surely_known(process: "Process", task: TaskSnapshot, attempt: AttemptRecord) -> bool:
+    """Whether a mere crash never makes the outcome unknown: it can be looked up, or the same call goes out again."""
+    unit = process.loop.programs.get(task.record.pins).nodes[attempt.path].unit
+    flavour = _flavour(attempt)
+    return flavour in PROVABLE or (flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry")
+
+
+def _told(attempt: AttemptRecord) -> Any:
+    return (attempt.phase, attempt.outputs, attempt.call, attempt.code, attempt.message)
+
+
+def _value(outputs: Any) -> Any:
+    return outputs.get("value") if isinstance(outputs, dict) else None
+
+
+def _path_of(call: Call) -> str:
+    return str(call.labels["reconciler.dev/step"])
+
+
+def _flavour(attempt: AttemptRecord) -> str:
+    request: Any = attempt.request
+    if attempt.driver != "http":
+        return attempt.driver
+    return str(request["url"]).rpartition("/")[2]

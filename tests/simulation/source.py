@@ -1,0 +1,139 @@
+"""A Git source in memory: commits with trees, a branch that may be forced, and a server that does not always answer."""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from definitions.revision import Blob, Revision, SourceUnavailable, Tree
+
+NAME = "main"
+Files = Mapping[str, str]
+
+
+class Strikes(Protocol):
+    """What may happen to the process that reads the source."""
+
+    def point(self, name: str) -> None:
+        """A yield point."""
+
+    def fetch_error(self) -> bool:
+        """Whether the server does not answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit; `depth` counts its ancestors."""
+
+    oid: str
+    parent: "Commit | None"
+    files: Files
+    subject: str
+    at: datetime
+
+    @property
+    def ancestors(self) -> Iterator["Commit"]:
+        """Itself, then all that it descends from."""
+        each: Commit | None = self
+        while each:
+            yield each
+            each = each.parent
+
+
+class Repository:
+    """Where people commit; it outlives every controller."""
+
+    def __init__(self) -> None:
+        self.head: Commit | None = None
+        self._count = 0
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files at the head, to be changed and committed."""
+        return dict(self.head.files) if self.head else {}
+
+    def commit(self, files: Files, subject: str, at: datetime) -> Commit:
+        """A new head on top of the old one."""
+        self._count += 1
+        oid = hashlib.sha1(f"{self._count} {subject}".encode(), usedforsecurity=False).hexdigest()
+        self.head = Commit(oid, self.head, dict(files), subject, at)
+        return self.head
+
+    def force(self, back: int) -> None:
+        """Move the branch `back` commits, but not beyond the first one."""
+        for _ in range(back):
+            if self.head and self.head.parent:
+                self.head = self.head.parent
+
+
+class SimulatedSource:
+    """A Source over a Repository, as one process sees it."""
+
+    name = NAME
+
+    def __init__(self, repository: Repository, strikes: Strikes) -> None:
+        self._repository = repository
+        self._strikes = strikes
+        self._commits: dict[str, Commit] = {}
+
+    def describe(self) -> str:
+        return "memory:repository"
+
+    def revision(self) -> Revision:
+        self._strikes.point("C0 fetch")
+        if self._strikes.fetch_error():
+            raise SourceUnavailable("FetchFailed", "the server does not answer")
+        head = self._repository.head
+        if head is None:
+            raise SourceUnavailable("NoCommit", "there is no commit yet")
+        self._commits[head.oid] = head
+        return _revision(head)
+
+    def tree(self, revision: Revision) -> Tree:
+        files = self._commits[revision.commit].files
+        return Tree(revision, {path: _blob(path, text) for path, text in sorted(files.items())})
+
+    def read(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, bytes]]:
+        self._strikes.point("C1 blobs")
+        texts = {_oid(text): text for commit in self._commits.values() for text in commit.files.values()}
+        for blob in blobs:
+            yield blob, texts[blob.oid].encode()
+
+    def changed(self, old: str, new: str) -> frozenset[str] | None:
+        return None
+
+    def rewound(self, old: str, new: str) -> bool:
+        return all(each.oid != old for each in self._commits[new].ancestors)
+
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+        found: dict[str, Revision] = {}
+        for commit in self._commits[new].ancestors:
+            if commit.oid == old:
+                break
+            before = commit.parent.files if commit.parent else {}
+            changed = [path for path in paths if commit.files.get(path) != before.get(path)]
+            found = {**{path: _revision(commit) for path in changed}, **found}
+        return found
+
+    def uncommitted(self) -> tuple[str, ...]:
+        return ()
+
+    def watch_paths(self) -> tuple[Path, ...]:
+        return ()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _revision(commit: Commit) -> Revision:
+    return Revision(NAME, commit.oid, "Ada", "ada@example.invalid", "Ada", commit.subject, commit.at)
+
+
+def _oid(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _blob(path: str, text: str) -> Blob:
+    return Blob(path, _oid(text), len(text.encode()), "100644")
