@@ -35,6 +35,8 @@ def _read(file: Path) -> Request | None:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         selection = value["selection"]
+        if isinstance(selection, str) and selection not in {"all", "none"}:
+            raise ValueError(f"the selection is `all`, `none` or a list of namespace/name, not {selection!r}")
         chosen = None if selection == "all" else frozenset() if selection == "none" else frozenset(map(str, selection))
         return Request(file, str(value.get("by", "")), chosen)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

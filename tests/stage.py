@@ -82,6 +82,7 @@ class Stage:
         }
         library = self.shelf.commit(files)
         seen = replace(library.tree.revision, **revision)
+        library = replace(library, tree=replace(library.tree, revision=seen))
         self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold)
         self.hold = False
         self.waiting |= {(task.namespace, task.name) for task in library.tasks()}

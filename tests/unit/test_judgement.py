@@ -46,12 +46,11 @@ def at(phase: Phase, job: dict[str, Any], *, revoking: bool = False) -> Stage:
         stage.wait(timedelta(seconds=5))
         stage.settle()
     if revoking:
-        change = TaskAdvanced(stage.task().record.uid, Signal.REVOKE, Cause("commit"))
-        stage.turn(asked=[change])
+        stage.turn(asked=[TaskAdvanced(stage.task().record.uid, Signal.REVOKE, Cause("commit"))])
     elif phase is Phase.CANCELLING:
         uid = stage.task().record.uid
-        change = AttemptAdvanced(uid, "job", Signal.CANCEL, Cause("timer"), message="its timeout has passed")
-        stage.turn(asked=[change])
+        why = "its timeout has passed"
+        stage.turn(asked=[AttemptAdvanced(uid, "job", Signal.CANCEL, Cause("timer"), message=why)])
     assert stage.task().attempts["job"].phase is (Phase.CANCELLING if revoking else phase)
     return stage
 

@@ -1,0 +1,236 @@
+"""What the next tick is about: dirty tasks, due wake-ups, files in slices, and those who wait for room."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from definitions.desired import Complete, Unavailable
+from reconciler.actions import Plan, Verb
+from reconciler.agenda import SLICE, Agenda
+from reconciler.drivers.protocol import Ended
+from reconciler.inbox import News
+from reconciler.judgement import Report
+from reconciler.observed import Limits
+from state.changes import Activated
+from state.records import AttemptRecord, Identity, Snapshot, SourceRecord, TaskSnapshot, Uid
+from state.store import Committed
+from tests.definition_files import GOOD, Shelf
+from tests.histories import task
+from tests.stage import START
+
+TOTAL = Limits(total=2)
+NOTHING, NOBODY = Plan(), Snapshot()
+ACTIVATED = Activated(SourceRecord("main", "here", "main", ""), (), ())
+
+
+@dataclass
+class Wakes:
+    """The part of a store that an agenda asks."""
+
+    wakes: dict[Uid, datetime] = field(default_factory=dict)
+    running: list[Uid] = field(default_factory=list)
+
+    def due(self, now: datetime, limit: int) -> tuple[list[Uid], datetime | None]:
+        ready = sorted((uid for uid, at in self.wakes.items() if at <= now), key=lambda uid: self.wakes[uid])[:limit]
+        return ready, min((at for uid, at in self.wakes.items() if uid not in ready), default=None)
+
+    def live(self) -> list[Uid]:
+        return self.running
+
+    def unfinished(self) -> list[Uid]:
+        return []
+
+    def uncleaned(self) -> list[AttemptRecord]:
+        return []
+
+
+@pytest.fixture
+def store():
+    return Wakes()
+
+
+@pytest.fixture
+def agenda(store):
+    return Agenda(store)
+
+
+def uids(count: int, name: str = "t") -> list[Uid]:
+    return [Uid(f"{name}{number}") for number in range(count)]
+
+
+def parked(*tasks: Uid) -> Plan:
+    return Plan(parked=frozenset(tasks))
+
+
+def report(uid: str = "somebody") -> Report:
+    return Report(Uid(uid), "a", 1, 1, Verb.START, Ended(succeeded=True))
+
+
+def complete(*, hold: bool = False) -> Complete:
+    library = Shelf().put(good=GOOD)
+    return Complete(library.tree.revision, library, hold=hold)
+
+
+def identities(count: int) -> list[Identity]:
+    return [("demo", f"t{number}") for number in range(count)]
+
+
+def settle(agenda: Agenda, plan: Plan = NOTHING, tasks: Iterable[Uid] = (), snapshot: Snapshot = NOBODY) -> None:
+    agenda.settle(plan, Committed(1, snapshot), tasks, START)
+
+
+def line(agenda: Agenda, count: int) -> None:
+    """So many tasks wait for room."""
+    for uid in uids(count, "waiting"):
+        settle(agenda, parked(uid))
+
+
+def test_a_start_looks_at_everything_that_is_not_over(agenda, store):
+    store.running = uids(3)
+    agenda.start(START)
+
+    tasks, _ = agenda.next(News(), TOTAL, START)
+
+    assert list(tasks) == uids(3)
+    assert agenda.next(News(), TOTAL, START) == ((), ())
+
+
+def test_reports_and_due_wakes_bring_their_tasks_each_once(agenda, store):
+    store.wakes = {Uid("later"): START + timedelta(hours=1), Uid("due"): START, Uid("somebody"): START}
+    agenda.next_wake = START
+
+    tasks, _ = agenda.next(News(reports=[report(), report()]), TOTAL, START)
+
+    assert sorted(tasks) == ["due", "somebody"]
+    assert agenda.next_wake == START + timedelta(hours=1)
+
+
+def test_nothing_is_read_before_the_next_wake(agenda, store):
+    agenda.next_wake = START + timedelta(seconds=1)
+    store.wakes = {Uid("early"): START}
+
+    assert agenda.next(News(), TOTAL, START) == ((), ())
+
+
+def test_files_are_compared_in_slices_and_the_revision_counts_with_the_last(agenda):
+    news = News(desired=complete(), identities=identities(SLICE + 1), activation=ACTIVATED)
+
+    _, first = agenda.next(news, TOTAL, START)
+    early = agenda.activation()
+    settle(agenda)
+    pressing = agenda.pressing
+    _, second = agenda.next(News(), TOTAL, START)
+    late = agenda.activation()
+    settle(agenda)
+
+    assert (len(first), len(second)) == (SLICE, 1)
+    assert (early, late) == ([], [ACTIVATED])
+    assert pressing
+    assert not agenda.pressing
+    assert agenda.activation() == []
+
+
+def test_files_wait_while_the_source_is_unavailable(agenda):
+    _, none = agenda.next(News(desired=Unavailable("FetchFailed", ""), identities=identities(2)), TOTAL, START)
+    _, both = agenda.next(News(desired=complete()), TOTAL, START)
+
+    assert none == ()
+    assert list(both) == identities(2)
+
+
+def test_what_a_cold_start_holds_stays_held_when_a_commit_comes_in_between(agenda):
+    agenda.next(News(desired=complete(hold=True), identities=identities(SLICE + 1)), TOTAL, START)
+
+    agenda.next(News(desired=complete()), TOTAL, START)
+    held = agenda.desired
+    agenda.next(News(desired=complete()), TOTAL, START)
+
+    assert isinstance(held, Complete) and held.hold
+    assert isinstance(agenda.desired, Complete) and not agenda.desired.hold
+
+
+def test_a_turn_that_was_not_written_is_tried_again(agenda):
+    agenda.next(News(desired=complete()), TOTAL, START)
+    agenda.again(uids(1), identities(1))
+
+    assert agenda.pressing
+    assert agenda.next(News(), TOTAL, START) == (tuple(uids(1)), tuple(identities(1)))
+
+
+def test_a_quarantined_task_is_left_alone(agenda):
+    agenda.quarantine(uids(1))
+
+    tasks, _ = agenda.next(News(tasks=uids(2)), TOTAL, START)
+
+    assert list(tasks) == uids(2)[1:]
+
+
+def test_those_in_line_are_asked_when_a_report_may_have_made_room(agenda):
+    line(agenda, 3)
+    before, _ = agenda.next(News(), TOTAL, START)
+
+    tasks, _ = agenda.next(News(reports=[report()]), TOTAL, START)
+
+    assert before == ()
+    assert list(tasks) == ["somebody", *uids(3, "waiting")]
+
+
+def test_a_long_line_is_asked_in_parts_until_somebody_finds_room(agenda):
+    line(agenda, 30)
+    first, _ = agenda.next(News(reports=[report()]), TOTAL, START)
+    settle(agenda, parked(*first[1:]))
+    pressing = agenda.pressing
+    second, _ = agenda.next(News(), TOTAL, START)
+    settle(agenda, Plan(parked=frozenset(second[1:]), served="demo"))
+
+    third, _ = agenda.next(News(), TOTAL, START)
+
+    assert list(first[1:]) == uids(30, "waiting")[:8]
+    assert list(second) == uids(30, "waiting")[8:16]
+    assert pressing
+    assert third == ()
+    assert agenda.served == "demo"
+    assert not agenda.pressing
+
+
+def test_a_line_of_which_nobody_finds_room_is_asked_once_and_no_more(agenda):
+    line(agenda, 20)
+    asked: list[Uid] = []
+    news = News(reports=[report()])
+    for _ in range(10):
+        tasks, _ = agenda.next(news, TOTAL, START)
+        settle(agenda, parked(*(uid for uid in tasks if uid != "somebody")))
+        asked += tasks
+        news = News()
+
+    assert sorted(asked) == sorted(["somebody", *uids(20, "waiting")])
+    assert not agenda.pressing
+    assert not agenda.empty
+
+
+def test_the_file_that_waits_for_the_end_of_a_run_is_compared_again(agenda):
+    agenda.next(News(desired=complete()), TOTAL, START)
+
+    settle(agenda, Plan(again=frozenset({("demo", "alice")})))
+
+    assert agenda.pressing
+    assert agenda.next(News(), TOTAL, START) == ((), (("demo", "alice"),))
+
+
+def test_a_wake_that_has_passed_and_changed_nothing_counts_a_breath_later(agenda, store):
+    record = replace(task(), deadline=START - timedelta(hours=1))
+    snapshot = Snapshot({record.uid: TaskSnapshot(record)})
+
+    settle(agenda, tasks=[record.uid], snapshot=snapshot)
+
+    assert agenda.next_wake == START + timedelta(seconds=1)
+
+
+def test_an_agenda_is_empty_when_nothing_waits_for_anything(agenda, store):
+    before = agenda.empty
+    store.wakes = {Uid("later"): START + timedelta(days=1)}
+
+    assert before
+    assert not agenda.empty

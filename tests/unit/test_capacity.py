@@ -1,0 +1,138 @@
+"""Room: which claims are granted, in which order, and what those are told that find none."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.actions import Action, Claim
+from reconciler.observed import Limits
+from reconciler.plan.capacity import grant
+from state.changes import StepAdvanced
+from state.phases import Signal
+from state.records import Cause, Uid, Usage
+
+PLAN = Cause("plan")
+IDLE, FREE = Usage(), Limits()
+
+
+def start(name: str, namespace: str = "demo", rank: int = 1, **claim: Any) -> Action:
+    """A start that asks for room; `name` tells it from the others."""
+    said = {"driver": "http", "group": f"{namespace}/ask", "limit": None, **claim}
+    uid = Uid(name)
+    changes = (StepAdvanced(uid, "a", Signal.START, PLAN),)
+    denied = (StepAdvanced(uid, "a", Signal.QUEUE, PLAN),)
+    return Action(">", uid, name, "attempt 1", changes, None, Claim(namespace, rank=rank, **said), denied)
+
+
+def granted(*actions: Action, usage: Usage = IDLE, limits: Limits = FREE, served: str = "") -> list[str]:
+    return [action.uid for action in grant(actions, usage, limits, served)[0]]
+
+
+def test_without_limits_everything_goes_ahead():
+    assert sorted(granted(*(start(f"t{number}") for number in range(50)))) == sorted(f"t{n}" for n in range(50))
+
+
+def test_what_needs_no_room_goes_first_and_in_its_order():
+    plain = [Action("=", Uid(name), name, "finished") for name in ("z", "y")]
+
+    assert granted(start("t"), *plain, limits=Limits(total=0)) == ["z", "y"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "usage", "expected"),
+    [
+        (Limits(total=3), Usage(busy=2), "3 of 3 calls under way in all"),
+        (Limits(namespace=1), Usage(), "1 of 1 calls under way in the namespace demo"),
+        (Limits(drivers={"http": 2}), Usage(drivers={"http": 1}), "2 of 2 calls under way by the http driver"),
+    ],
+)
+def test_who_finds_no_room_is_told_which_limit_is_in_the_way(limits, usage, expected):
+    _, (parked,) = grant([start("first", rank=1), start("second", rank=2)], usage, limits)
+
+    (change,) = parked.changes
+    assert str(parked) == f"~ second: queued: {expected}"
+    assert isinstance(change, StepAdvanced)
+    assert (change.reason, change.message, parked.order) == ("QueuedForCapacity", expected, None)
+
+
+def test_a_full_group_has_a_reason_of_its_own():
+    _, (parked,) = grant([start("t", limit=1)], Usage(groups={"demo/ask": 1}), Limits())
+
+    (change,) = parked.changes
+    assert isinstance(change, StepAdvanced)
+    assert (change.reason, change.message) == ("QueuedForGroup", "1 of 1 calls under way of demo/ask")
+
+
+def test_a_poll_takes_no_second_place_in_its_group():
+    poll = start("poll", rank=1, begins=False)
+
+    assert granted(poll, start("other", rank=2, limit=2), usage=Usage(groups={"demo/ask": 1})) == ["poll", "other"]
+
+
+def test_the_oldest_task_comes_first_and_one_without_a_number_last():
+    actions = [start("new", rank=0), start("younger", rank=7), start("older", rank=3)]
+
+    assert granted(*actions) == ["older", "younger", "new"]
+
+
+def test_the_namespace_with_less_under_way_comes_first():
+    usage = Usage(busy=3, namespaces={"a": 2, "b": 1})
+
+    assert granted(start("x", "a"), start("y", "b"), usage=usage, limits=Limits(total=4)) == ["y"]
+
+
+def test_among_equals_the_turn_goes_on_after_the_one_that_was_served_last():
+    actions = [start("x", "a"), start("y", "b"), start("z", "c")]
+
+    turns = [granted(*actions, limits=Limits(total=1), served=served) for served in ("", "a", "b", "c")]
+
+    assert turns == [["x"], ["y"], ["z"], ["x"]]
+
+
+def test_a_namespace_with_a_long_line_never_starves_another():
+    lines = {"a": 100, "b": 3}
+    served, order = "", ""
+    while lines["b"]:
+        actions = [start(f"{name}{n}", name, rank=n + 1) for name, left in lines.items() for n in range(left)]
+        (first,) = granted(*actions, limits=Limits(total=1), served=served)
+        served = first[0]
+        lines[served] -= 1
+        order += served
+
+    assert order == "ababab"
+
+
+CLAIMS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"), st.sampled_from(["http", "process"]), st.sampled_from([None, 1, 2]), st.booleans()
+    ),
+    max_size=30,
+)
+
+
+@given(CLAIMS, st.integers(0, 5), st.integers(0, 3), st.integers(0, 3))
+def test_no_limit_is_ever_exceeded_and_no_room_is_left_unused(claims, total, namespace, driver):
+    limits = Limits(total=total, namespace=namespace, drivers={"http": driver})
+    actions = [
+        start(f"t{number}", where, number + 1, driver=how, group=f"{how}-{limit}", limit=limit, begins=begins)
+        for number, (where, how, limit, begins) in enumerate(claims)
+    ]
+
+    ahead, parked = grant(actions, Usage(), limits)
+
+    busy = Counter(each.claim.namespace for each in ahead)
+    drivers = Counter(each.claim.driver for each in ahead)
+    groups = Counter(each.claim.group for each in ahead if each.claim.begins)
+    assert len(ahead) <= total
+    assert all(count <= namespace for count in busy.values())
+    assert drivers["http"] <= driver
+    assert all(groups[each.claim.group] <= each.claim.limit for each in ahead if each.claim.begins and each.claim.limit)
+    for each in parked:
+        full = [len(ahead) >= total, busy[each.claim.namespace] >= namespace]
+        full += [each.claim.driver == "http" and drivers["http"] >= driver]
+        full += [each.claim.begins and each.claim.limit is not None and groups[each.claim.group] >= each.claim.limit]
+        assert any(full)
+    assert len(ahead) + len(parked) == len(actions)
