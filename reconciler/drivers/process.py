@@ -59,7 +59,7 @@ class ProcessDriver:
     async def start(self, call: Call, handle: Json) -> Observation:
         """Run it; a folder in which it was started before is looked at instead."""
         folder = self._of(call)
-        if folder.started:
+        if folder.started or folder.forgotten:
             return await self.observe(call, handle)
         if not sys.platform.startswith("linux"):
             return Ended(
@@ -89,8 +89,8 @@ class ProcessDriver:
         if await asyncio.to_thread(folder.forbid):
             return await self.observe(call, handle)
         seen = await self.observe(call, handle)
-        if not isinstance(seen, Running):
-            return await self._sweep(call, seen)
+        if not isinstance(seen, Running):  # also after a crash between the signal and the word about its effect
+            return await self._sweep(call, seen, stopped=_signalled(folder))
         await _until(lambda: folder.child is not None or folder.outcome is not None, _SETTLE)
         folder.signal_group(signal.SIGTERM)
         if not await _until(lambda: folder.outcome is not None, self._grace(call)):
@@ -102,7 +102,7 @@ class ProcessDriver:
         """Remove the folders of all calls of the attempt, unless the command may still run."""
         folder = self._of(call)
         if folder.outcome is not None or folder.forbidden or not _alive(folder):
-            await asyncio.to_thread(remove, folder.path.parent)
+            await asyncio.to_thread(folder.clean)
 
     async def close(self) -> None:
         """Forget the wrappers, which go on: without this Python would complain about children left behind."""
@@ -156,6 +156,8 @@ class ProcessDriver:
         alive = _alive(folder)  # asked before the outcome: a wrapper that is gone by now has written it
         if folder.outcome is not None:
             return self._ended(call, folder)
+        if not folder.started and folder.forgotten:
+            return Unknown("it ran, and its outcome was recorded in a database that is newer than this one")
         if not folder.started:
             return Running(None, 0.05) if waiting else NotStarted(_why_not(folder))
         if folder.forbidden:
@@ -247,6 +249,11 @@ def _lost(folder: ProcessFolder) -> str:
     if child and child.alive:
         return f"its wrapper is gone; the process {child.pid} still runs, and nobody will know how it ends"
     return "it is gone and left no word about how it ended"
+
+
+def _signalled(folder: ProcessFolder) -> bool:
+    """Whether it ended by a signal that `cancel` sends."""
+    return (folder.outcome or {}).get("code") in {-signal.SIGTERM, -signal.SIGKILL}
 
 
 def _exit_code(code: int) -> int:

@@ -44,9 +44,11 @@ def _parts(given: argparse.Namespace) -> Iterator[tuple[str, Part]]:
         yield f"random moments {first + 1}-{first + count}", _repeated(Campaign.kill_at_random, count)
     yield "kills during recovery", _repeated(Campaign.kill_during_recovery, max(1, given.kills // 10))
     yield "a kill 1 s after each start", Campaign.kill_each_start
+    yield "SIGTERM", _repeated(Campaign.terminate, max(1, given.kills // 10))
     yield "SIGSTOP and SIGCONT", lambda campaign: campaign.stop_and_continue(given.stop)
     if strace_works():
         yield "system calls", lambda campaign: _syscalls(campaign, given.points)
+        yield "a failing disk", lambda campaign: _failing(campaign, given.points)
     else:
         print("skipped: kills at chosen system calls need strace (apt install strace)", file=sys.stderr)
 
@@ -65,6 +67,12 @@ def _syscalls(campaign: Campaign, limit: int) -> None:
     print(f"   {len(chosen)} of {len(points)} points", flush=True)
     for name, number in sorted(chosen):
         campaign.kill_at_syscall(name, number)
+
+
+def _failing(campaign: Campaign, limit: int) -> None:
+    writes = [point for point in campaign.syscall_points() if point[0] in {"pwrite64", "fdatasync"}]
+    for name, number in sorted(campaign.chance.sample(writes, min(limit // 4 or len(writes), len(writes)))):
+        campaign.fail_at_syscall(name, number, campaign.chance.choice(("ENOSPC", "EIO")))
 
 
 def _in_a_world(name: str, part: Part, chance: random.Random) -> Tally:

@@ -72,6 +72,35 @@ class Campaign:
             self.tally.starts += 1
         self._judge(code, f"stopped for {seconds:g} s")
 
+    def terminate(self) -> None:
+        """SIGTERM in the middle: an orderly end within ten seconds, and the next start goes on."""
+        self.world.want(TASKS)
+        (self.world.state / "heartbeat").unlink(missing_ok=True)
+        with self._controller() as controller:
+            controller.until((self.world.state / "heartbeat").exists)
+            time.sleep(self.chance.uniform(0, 0.8))
+            began = time.monotonic()
+            code = controller.terminate(30)
+            seconds = time.monotonic() - began
+        if code or seconds > 10:
+            self.tally.violations.append(f"SIGTERM: exit code {code} after {seconds:.1f} s")
+        self.oracle.terminated()
+        self.tally.starts += 1
+        self.converge("SIGTERM")
+
+    def fail_at_syscall(self, name: str, number: int, error: str) -> None:
+        """A disk that refuses a write or a sync: the controller says so or ends, and the next start goes on."""
+        self.world.want(1)
+        inject = f"inject={name}:error={error}:when={number}"
+        wrapped = ("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject)
+        with self._controller("--until-idle", wrapped=wrapped) as controller:
+            controller.wait(60)
+            self.tally.starts += 1
+            if "Traceback" in controller.text:
+                self.tally.violations.append(f"{error} at {name} {number}: a traceback")
+        self.oracle.terminated()
+        self.converge(f"{error} at {name} {number}")
+
     def kill_at_syscall(self, name: str, number: int) -> bool:
         """A kill at the `number`th system call `name` of one thread; False if a run has fewer than that."""
         self.world.want(1)

@@ -90,8 +90,12 @@ class Oracle:
 
     def killed(self) -> None:
         """Look at what a kill left behind."""
-        now = moment(self.world)
         self.tally.kills += 1
+        self.terminated()
+
+    def terminated(self) -> None:
+        """Look at what an end left behind that was no kill."""
+        now = moment(self.world)
         self.tally.violations += self._kept(now)
         self.interrupted.update(now.in_flight)
         self._commands |= {each.key for each in now.attempts.values() if self.world.runs()[each.key]}

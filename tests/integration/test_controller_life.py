@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -210,6 +211,40 @@ def test_without_room_on_the_disk_nothing_is_dispatched_and_it_is_said(tmp_path,
 
     assert ended.process.returncode == 0
     assert len(target.requests) == 1
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file system of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system needs the right to mount: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_stops_nothing_for_good(tmp_path, repository, target, small):
+    flags = settings(tmp_path, {"minFree": 0, "source": {"poll": "1s"}})
+    repository.commit(one=task("one", "job: ok"))
+    with Controller(repository.folder, small / "state", *flags) as controller:
+        controller.reaches("one", "finished")
+        filler = small / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        repository.commit(**{f"t{number}": task(f"t{number}", "job: ok") for number in range(30)})
+        controller.until(lambda: "nothing can be recorded" in controller.text or "unavailable" in controller.text)
+
+        filler.unlink()
+
+        for number in range(30):
+            controller.reaches(f"t{number}", "finished", seconds=45)
+    assert len(calls := [request.key for request in target.requests]) == 31 == len(set(calls))
+    assert inspect(small / "state") == []
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------------------
