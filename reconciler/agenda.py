@@ -5,7 +5,7 @@ never state.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from reconciler.inbox import News
 from reconciler.observed import Limits
 from state.changes import Activated, Change
 from state.records import Identity, TaskSnapshot, Uid
-from state.store import Committed, Store
+from state.store import Store
 
 SLICE = 1000
 """Task files compared, and tasks woken, in one tick: a revision that brings more is worked off in several."""
@@ -70,15 +70,14 @@ class Agenda:
         found.update(dict.fromkeys([*news.tasks, *self._woken(now), *self._next_dirty(), *self._next_in_line(limits)]))
         return tuple(uid for uid in found if uid not in self._quarantined), self._next_files()
 
-    def settle(self, planned: Plan, committed: Committed, tasks: Iterable[Uid], now: datetime) -> None:
-        """After a commit: who waits in line, and when the next one wakes."""
+    def settle(self, planned: Plan, known: Mapping[Uid, TaskSnapshot], tasks: Iterable[Uid], now: datetime) -> None:
+        """After a commit: who waits in line, and when the next one wakes. `known` holds `tasks` as they are now."""
         self._activation = self._activation if self._files else None
         for uid in planned.parked:
             self._parked[uid] = None
         if planned.served:
             self.served, self._untried = planned.served, 0
         self._files.extend(sorted(planned.again))
-        known = committed.snapshot.tasks
         touched = dict.fromkeys([*tasks, *(action.uid for action in planned.actions)])
         wakes = [_wake(known[uid], now) for uid in touched if uid in known]
         self.next_wake = min((time for time in (self.next_wake, *wakes) if time), default=None)

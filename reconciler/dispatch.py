@@ -137,7 +137,9 @@ class Dispatch:
             handle = handle if handle is not None else await driver.prepare(call)
         except Exception as error:
             log.exception("nothing could be prepared", driver=order.attempt.driver, key=order.attempt.key)
-            return NotStarted(f"the {order.attempt.driver} driver could not prepare it: {type(error).__name__}", refused=True)
+            return NotStarted(
+                f"the {order.attempt.driver} driver could not prepare it: {type(error).__name__}", refused=True
+            )
         if handle is not None and order.attempt.handle is None:
             durable = self._prepared.setdefault(order.place, asyncio.Event())
             self._report(order, Running(handle), prepared=True)

@@ -146,7 +146,12 @@ class _Bench:
             return self._end(Signal.FAIL, ended, f"maxCalls: {self.attempt.call} calls, and {why}")
         signal = None if self.attempt.phase is AttemptPhase.POLLING else Signal.POLL
         return self._change(
-            signal, answer=ended.result, code=ended.code, message=why, wake_at=self.now + self.unit.every
+            signal,
+            answer=ended.result,
+            code=ended.code,
+            message=why,
+            wake_at=self.now + self.unit.every,
+            cleanup=ended.cleanup or None,
         )
 
     def _failed(self, ended: Ended) -> tuple[TaskChange, ...]:
@@ -163,6 +168,8 @@ class _Bench:
     def _not_started(self, proof: str, *, refused: bool) -> tuple[TaskChange, ...]:
         if self.stopping:
             return (self._change(self.stopped, message=f"{self.attempt.message}; {proof}"),)
+        if refused and self.attempt.resends and self.unit.deduplicates:
+            return self._unknown(proof)  # this one never left; an earlier one of the same key may have been acted on
         if refused:
             return (self._change(Signal.FAIL, message=proof),)
         if not self.attempt.in_flight:
@@ -198,7 +205,7 @@ class _Bench:
             outputs=outputs,
             code=ended.code,
             message=message,
-            cleanup=ended.cleanup,
+            cleanup=ended.cleanup or None,  # what an earlier call left there stays to be removed
         )
 
     def _change(

@@ -126,7 +126,8 @@ async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     planned = plan(loop.agenda.desired, observed.after(judged, now), now)
     changes: list[Change] = [*news.changes, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
     committed = await loop.commit(changes, now)
-    loop.agenda.settle(planned, committed, scope.tasks, now)
+    known = {**observed.snapshot.tasks, **committed.snapshot.tasks}  # an empty commit answers with nothing
+    loop.agenda.settle(planned, known, scope.tasks, now)
     for report in news.reports:
         loop.dispatch.release(report)
     loop.dispatch.begin(planned.orders, now)
