@@ -1,19 +1,22 @@
 """What a driver block may hold: secrets as references only, no value inside a shell's program, no forbidden host.
 
 These are properties of the text, whatever an operator's policy allows, so a pull request shows them long before a
-driver would refuse.
+driver would refuse. A script's body is code: what it reads by name becomes data of its request.
 """
 
+import ast
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from definitions.addresses import forbidden
 from definitions.documents import Path
 from definitions.findings import Report
 from definitions.models import Model, SecretReference
-from definitions.scopes import ANSWER, Site, texts
+from definitions.scopes import ANSWER, Site, code_reads
 from definitions.values import Json
 
 HIDDEN = "***"
@@ -25,6 +28,25 @@ _PLACEHOLDER = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _SECRET = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _GAP = "\0"  # stands for a `${{ }}`, and is in no document
+_MAX_BODY_DEPTH = 100
+_INDENTED = re.compile(r"(?:[ \t]*(?:#.*)?\n)*[ \t]+[^\s#]")
+_NOT_IN_BODIES: Mapping[type[ast.AST], str] = {
+    ast.Yield: "yield",
+    ast.YieldFrom: "yield",
+    ast.Delete: "del",
+    ast.TryStar: "except*",
+    ast.AsyncFunctionDef: "async",
+    ast.AsyncFor: "async",
+    ast.AsyncWith: "async",
+    ast.Await: "await",
+}
+
+
+class BodyError(ValueError):
+    """A script's body that is not code, or not code for the sandbox; line and column count from 1."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(f"line {line}, column {column} of the body: {message}")
 
 
 def block_value(block: Model) -> dict[str, Any]:
@@ -158,18 +180,11 @@ def _check_kubernetes(value: Mapping[str, Any], site: Site) -> None:
     _check_command(site, [("job", "command"), ("job", "args")], value)
 
 
-def _check_script(value: Mapping[str, Any], site: Site) -> None:
-    if any(texts(value.get("body"))):
-        message = "a value inside code would become code; read it as `params.<name>`"
-        site.report.add((*site.path, "body"), "E-SHELL-INTERPOLATION", message)
-
-
 _CHECKS = {
     "http": _check_http,
     "process": _check_process,
     "container": _check_container,
     "kubernetes": _check_kubernetes,
-    "script": _check_script,
 }
 
 
@@ -215,3 +230,103 @@ def _dig(value: object, keys: Path) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def script_request(value: Mapping[str, Any], site: Site) -> dict[str, Json]:
+    """The block as a request: the body and, as `inputs`, the data that it reads by name, in the shape it reads them.
+
+    What is wrong with the body is reported with the line and column in it.
+    """
+    body, place = value["body"], site.at("body")
+    request: dict[str, Json] = {"body": "", "inputs": {}}
+    try:
+        function = body_function(body)
+    except BodyError as error:
+        place.report.add(place.path, "E-SCRIPT", str(error))
+        return request
+    reads = code_reads(function, site.scope)
+    for node, code, message in reads.objections:
+        place.report.add(place.path, code, str(BodyError(message, *spot(body, node))))
+    return request if reads.objections else {"body": body, "inputs": reads.inputs}
+
+
+def body_function(body: str, names: Iterable[str] = ()) -> ast.FunctionDef:
+    """The function `__body__` with the parameters `names` that a body is; its nodes stand where the body has them.
+
+    A body may be indented as a whole. Raises BodyError, nothing else.
+    """
+    if "${{" in body:
+        before, line = body.partition("${{")[0], body.count("\n", 0, body.index("${{")) + 1
+        message = "a value inside code would become code; read it by name, as `params.<name>`"
+        raise BodyError(message, line, len(before) - before.rfind("\n"))
+    function = _wrapped(_statements(body), names)
+    for node, depth in _walk(function):
+        _check_node(body, node, depth)
+    with _no_code(0):
+        compile(ast.Module([function], []), "body", "exec")  # finds what the parser lets pass; runs nothing
+    return function
+
+
+def spot(body: str, node: ast.AST) -> tuple[int, int]:
+    """Line and column, from 1 and in characters, at which `node` of a body's function stands."""
+    line: int = getattr(node, "lineno", 1)
+    column: int = getattr(node, "col_offset", 0)
+    text = body.split("\n")[line - 1] if 0 < line <= body.count("\n") + 1 else ""
+    return max(line, 1), len(text.encode(errors="replace")[:column].decode(errors="ignore")) + 1
+
+
+def _statements(body: str) -> list[ast.stmt]:
+    if not _INDENTED.match(body):
+        with _no_code(0):
+            return ast.parse(body).body
+    with _no_code(1):
+        tree = ast.parse("if 1:\n" + body)
+    ast.increment_lineno(tree, -1)
+    first = tree.body[0]
+    if len(tree.body) > 1 or not isinstance(first, ast.If) or first.orelse:
+        raise BodyError("the lines are not indented alike", *spot(body, tree.body[-1]))
+    return first.body
+
+
+def _wrapped(statements: list[ast.stmt], names: Iterable[str]) -> ast.FunctionDef:
+    parameters = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+    function = ast.FunctionDef("__body__", parameters, statements or [ast.Pass()], [])
+    return ast.fix_missing_locations(function)
+
+
+@contextmanager
+def _no_code(shift: int) -> Iterator[None]:
+    """Every way in which Python's parser and compiler give up is a BodyError; lines are `shift` too far down."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except SyntaxError as error:
+        raise BodyError(
+            error.msg or "not code", max(1, (error.lineno or 1) - shift), max(1, error.offset or 1)
+        ) from None
+    except (MemoryError, RecursionError):
+        raise BodyError("nested too deeply") from None
+    except ValueError as error:
+        raise BodyError(str(error)) from None
+
+
+def _walk(node: ast.AST) -> Iterator[tuple[ast.AST, int]]:
+    """Every node with its depth; a loop, because bodies may be nested deeper than Python's stack is high."""
+    left = [(node, 0)]
+    while left:
+        node, depth = left.pop()
+        yield node, depth
+        left.extend((each, depth + 1) for each in ast.iter_child_nodes(node))
+
+
+def _check_node(body: str, node: ast.AST, depth: int) -> None:
+    if depth > _MAX_BODY_DEPTH:
+        raise BodyError(f"nested deeper than {_MAX_BODY_DEPTH} levels", *spot(body, node))
+    if (construct := _NOT_IN_BODIES.get(type(node))) is not None:
+        raise BodyError(f"the sandbox does not know `{construct}`", *spot(body, node))
+    if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+        raise BodyError("the sandbox does not know `import *`", *spot(body, node))
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    if name.startswith("__") and name.endswith("__"):
+        raise BodyError(f"{name:.60}: names with double underscores are refused", *spot(body, node))

@@ -4,8 +4,11 @@ Rule 12 makes a missing *value* None; a missing *name* is a mistake of whoever w
 anything runs: an unknown root, step, output, call or parameter, and a value that does not exist yet at that place.
 """
 
-from collections.abc import Iterable, Mapping
+import ast
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from keyword import iskeyword
+from typing import Any
 
 from definitions.documents import Path
 from definitions.expressions import Expression, ExpressionError, Json, Template, parse, template
@@ -70,6 +73,119 @@ def _unknown(names: list[str], known: Outputs, what: str) -> tuple[str, str] | N
         return None
     hint = suggestion(names[0], sorted(known)) or f"; declared: {listing(sorted(known))}"
     return "E-REF", f"`{names[0]}` is no {what}{hint}"
+
+
+_BUILTINS = """
+ArithmeticError AssertionError AttributeError BaseException Ellipsis Exception FileExistsError FileNotFoundError
+ImportError IndexError IsADirectoryError KeyError KeyboardInterrupt LookupError MemoryError ModuleNotFoundError
+NameError NotADirectoryError NotImplemented NotImplementedError OSError OverflowError PermissionError
+RecursionError RuntimeError StopIteration SyntaxError SystemExit TimeoutError TypeError UnboundLocalError
+UnicodeDecodeError UnicodeEncodeError ValueError ZeroDivisionError abs all any bin bool bytes chr complex dict
+divmod enumerate filter float format frozenset getattr hasattr hash hex id int isinstance iter len list map max
+min next object oct ord pow print property range repr reversed round set setattr slice sorted str sum tuple type
+zip
+"""
+BUILTINS = frozenset(_BUILTINS.split())
+"""What code may call without importing it: what the sandbox has, but for files and for code made from text."""
+
+_LISTS = ("results", "result", "response")
+"""What code calls the list that it reduces: one thing, which a Job takes as a parameter of one of these names."""
+_DATA_DEPTH = {"params": 2, "task": 2, "steps": 3, "calls": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What code reads by name: `inputs` with a `${{ }}` for each value, and each objection's node, code and message."""
+
+    inputs: dict[str, Json]
+    objections: tuple[tuple[ast.AST, str, str], ...]
+
+
+def code_reads(code: ast.AST, scope: Scope) -> Reads:
+    """What `code` reads of `scope`; names that are neither data, builtins nor made by the code are objected to."""
+    made = frozenset(_made(code))
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}  # path in the code -> path in the scope
+    objections: list[tuple[ast.AST, str, str]] = []
+    for node, keys in _chains(code):
+        source = _source(keys[0], scope)
+        if source is None:
+            if keys[0] not in made | BUILTINS:
+                objections.append((node, "E-EXPR-NAME", _unknown_name(keys[0], scope)))
+            continue
+        path = source if keys[0] in made else (*source, *keys[1:])
+        if (objection := scope.objection(path)) is not None:
+            objections.append((node, *objection))
+        path = path[: max(len(source), _DATA_DEPTH.get(source[0], 1))]
+        found[(keys[0], *path[len(source) :])] = path
+    return Reads(_nested(found), tuple(objections))
+
+
+def _source(name: str, scope: Scope) -> tuple[str, ...] | None:
+    """Where the data called `name` are: a root, or the parameter that stands for one."""
+    names = (name, *_LISTS) if name in _LISTS else (name,)
+    roots = [(each,) for each in names if each in scope.roots]
+    params = [("params", each) for each in names if each in (scope.params or ()) and name in (*_LISTS, "item", "loop")]
+    return next(iter([*roots, *params]), None)
+
+
+def _unknown_name(name: str, scope: Scope) -> str:
+    known = sorted(scope.roots)
+    hint = suggestion(name, [*known, *sorted(BUILTINS)]) or f"; data are {listing(known)}"
+    return f"`{name[:60]}` is not known here{hint}"
+
+
+def _made(code: ast.AST) -> Iterator[str]:
+    """Names that the code gives to something, wherever it does."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            yield node.name or ""
+        elif isinstance(node, ast.MatchMapping):
+            yield node.rest or ""
+
+
+def _chains(code: ast.AST) -> Iterator[tuple[ast.AST, tuple[str, ...]]]:
+    """Every name that is read, with the constant keys that follow it, as far as they are values and not methods."""
+    methods = {id(node.func) for node in ast.walk(code) if isinstance(node, ast.Call)}
+    inner: set[int] = set()
+    for node in ast.walk(code):  # from the outside in, so a chain comes before its parts
+        if id(node) in inner or (id(node) in methods and isinstance(node, ast.Attribute)):
+            continue
+        keys: list[str] = []
+        base = node
+        while isinstance(base, ast.Attribute | ast.Subscript):
+            key = _key(base)
+            keys = [key, *keys] if key else []  # what is known of the path ends before a computed key
+            base = base.value
+            inner.add(id(base))
+        if isinstance(base, ast.Name) and isinstance(base.ctx, ast.Load):
+            yield base, (base.id, *keys)
+
+
+def _key(node: ast.Attribute | ast.Subscript) -> str:
+    """The key that an expression can spell after a dot; "" if there is none."""
+    if isinstance(node, ast.Attribute):
+        key: object = node.attr
+    else:
+        key = node.slice.value if isinstance(node.slice, ast.Constant) else None
+    return key if isinstance(key, str) and key.isidentifier() and not iskeyword(key) else ""
+
+
+def _nested(found: Mapping[tuple[str, ...], tuple[str, ...]]) -> dict[str, Json]:
+    """The paths as mappings in mappings, each value where the code looks for it; a whole value holds its parts."""
+    inputs: dict[str, Any] = {}
+    for keys, path in found.items():
+        if not any(keys[:length] in found for length in range(1, len(keys))):
+            place = inputs
+            for key in keys[:-1]:
+                place = place.setdefault(key, {})
+            place[keys[-1]] = f"${{{{ {'.'.join(path)} }}}}"
+    return inputs
 
 
 ANSWER = Scope(params=None, more=frozenset({"result"}), always=frozenset())

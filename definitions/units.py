@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from definitions.blocks import block_value, check_block, hide_secrets, refuse_secrets
+from definitions.blocks import block_value, check_block, hide_secrets, refuse_secrets, script_request
 from definitions.definition import Definition
 from definitions.documents import Path
 from definitions.expressions import Expression, Template, template
@@ -29,6 +29,7 @@ from definitions.models import (
 )
 from definitions.params import ParamError, cast
 from definitions.program import DEFAULT_EVERY, Reading, Unit
+from definitions.requests import Script
 from definitions.scopes import Scope, Site, texts
 from definitions.values import Json
 
@@ -39,6 +40,8 @@ class Rejected:
 
     reason: str
 
+
+_EXTRAS = {"script": "it comes with the extra `script` of the package"}
 
 T = TypeVar("T")
 Find = Callable[[str, str, str], Definition | Rejected | None]
@@ -128,7 +131,8 @@ def compile_block(context: Context, site: Site, call: Call, outer: Call | None, 
 
 def _check_driver(context: Context, site: Site, driver: str) -> None:
     if driver not in context.drivers:
-        message = f"the {driver} driver is not part of this version"
+        extra = _EXTRAS.get(driver)
+        message = f"the {driver} driver is not part of this " + (f"installation: {extra}" if extra else "version")
         site.report.add((*site.path, driver), "E-DRIVER", message, on_key=True)
 
 
@@ -192,6 +196,8 @@ def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner:
     value = block_value(block)
     check_block(driver, value, site.at(driver))
     hidden, secrets = hide_secrets(value, site.at(driver))
+    if isinstance(block, Script):
+        hidden = script_request(value, site.at(driver))
     request = site.at(driver).template(hidden)
     until, outputs = _until(options, site, inner=inner), _outputs(options, site, inner=inner)
     limit, group = _concurrency(options, site)
@@ -210,7 +216,7 @@ def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner:
         max_calls=options.max_calls,
         retry=options.retry,
         timeout=options.timeout,
-        on_lost=options.on_lost or (OnLost.RETRY if _reads_only(block) else OnLost.HOLD),
+        on_lost=options.on_lost or (OnLost.RETRY if _harmless(block) else OnLost.HOLD),
         deduplicates=_deduplicates(block),
         uses_result=_reads_result(block, until, outputs),
         limit=limit,
@@ -266,11 +272,13 @@ def _concurrency(options: Call | JobSpec, site: Site) -> tuple[int | None, Templ
 
 
 def _deduplicates(block: object) -> bool:
-    return isinstance(block, Http) and (_reads_only(block) or block.idempotent or block.already_exists is not None)
+    asked = isinstance(block, Http) and (block.idempotent or block.already_exists is not None)
+    return asked or _harmless(block)
 
 
-def _reads_only(block: object) -> bool:
-    return isinstance(block, Http) and block.method in ("GET", "HEAD")
+def _harmless(block: object) -> bool:
+    """Whether doing it again changes nothing: a call that reads, or code without effects."""
+    return isinstance(block, Script) or (isinstance(block, Http) and block.method in ("GET", "HEAD"))
 
 
 def _reads_result(block: object, until: Reading | None, outputs: Mapping[str, Reading]) -> bool:

@@ -76,11 +76,24 @@ class HttpSettings(DriverSettings):
     )
 
 
+class ScriptSettings(DriverSettings):
+    """The script driver."""
+
+    enabled: bool = Field(default=True, description="Switch this driver on; `--enable script` does the same.")
+    timeout: Annotated[Duration, Field(gt=timedelta(0))] = Field(
+        default=timedelta(seconds=0.5), description="How long one run of a body may take."
+    )
+    memory: Annotated[Size, Field(ge=1 << 20)] = Field(
+        default=32 << 20, description="Bytes of memory that one run of a body may use."
+    )
+
+
 class DriversSettings(Section):
     """Which drivers there are."""
 
     http: HttpSettings = HttpSettings()
     process: DriverSettings = DriverSettings()
+    script: ScriptSettings = ScriptSettings()
 
 
 class DispatchSettings(Section):

@@ -11,9 +11,10 @@ from definitions.problems import Problem
 from definitions.program import Program
 from definitions.sources.folder import FolderSource
 from reconciler.cli.failure import Failure
+from reconciler.drivers.script import available
 from reconciler.settings import DriversSettings
 
-DRIVERS = frozenset(DriversSettings.model_fields)
+DRIVERS = frozenset(DriversSettings.model_fields) - (set() if available() else {"script"})
 _FOLDER_PREFIX = "dir:"
 
 

@@ -12,6 +12,7 @@ from reconciler.drivers.fake import Answer, FakeDriver, FakeTarget, Fault
 from reconciler.drivers.http import HttpDriver
 from reconciler.drivers.process import ProcessDriver
 from reconciler.drivers.protocol import Call, Driver, Ended, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.script import ScriptDriver
 from tests.calls import Log, answered, make_call
 from tests.loopback import Loopback, Request, answer, response, silence
 
@@ -24,6 +25,7 @@ class Bench:
     name: str
     looks = True  # long work is Running, not one long call
     finds = True  # observe finds work by name or key
+    codes: frozenset[int | None] = frozenset({1})  # of work that fails
 
     def driver(self) -> Driver:
         raise NotImplementedError
@@ -69,6 +71,7 @@ class FakeBench(Bench):
 
 class HttpBench(Bench):
     looks = False
+    codes = frozenset({500})
 
     def __init__(self) -> None:
         self.server = Loopback().__enter__()
@@ -137,13 +140,42 @@ class ProcessBench(Bench):
             asyncio.run(driver.close())
 
 
-BENCHES = ("fake", "http", "process")
-POINTERS = {"fake": "/secret", "http": "/headers/Authorization", "process": "/env/TOKEN"}
+class ScriptBench(Bench):
+    """Code without effects: it shows that it ran by what it prints, and nothing of it outlives its driver."""
+
+    looks = False
+    finds = False
+    codes = frozenset({None})
+
+    def driver(self) -> Driver:
+        return ScriptDriver()
+
+    def request(self, behaviour: str) -> Mapping[str, Any]:
+        body = {
+            "succeed": "print('run', params.token)\nreturn {'value': 1, 'echo': params.token}",
+            "fail": "raise ValueError('no ' + params.token)",
+            "long": "print('run')\nwhile True: pass",
+        }[behaviour]
+        return {"body": body, "inputs": {"params": {"token": "***"}}}
+
+    def executions(self, call: Call) -> int:
+        assert isinstance(call.log, Log)
+        return call.log.text("stdout").count("run")
+
+
+BENCHES = ("fake", "http", "process", "script")
+POINTERS = {
+    "fake": "/secret",
+    "http": "/headers/Authorization",
+    "process": "/env/TOKEN",
+    "script": "/inputs/params/token",
+}
 
 
 @pytest.fixture(params=BENCHES)
 def bench(request, tmp_path):
-    made = {"fake": FakeBench, "http": HttpBench, "process": lambda: ProcessBench(tmp_path)}[request.param]()
+    kinds = {"fake": FakeBench, "http": HttpBench, "process": lambda: ProcessBench(tmp_path), "script": ScriptBench}
+    made = kinds[request.param]()
     made.name = request.param
     yield made
     made.close()
@@ -182,7 +214,7 @@ async def test_work_that_fails_ends_with_a_code_and_a_message(bench) -> None:
     ended = await settle(driver, call, await driver.start(call, None))
 
     assert isinstance(ended, Ended) and not ended.succeeded
-    assert ended.code in {1, 500}
+    assert ended.code in bench.codes
     assert "no" in ended.message
     assert not ended.cancelled
     await driver.close()
@@ -221,7 +253,22 @@ async def test_observing_is_repeatable_and_has_no_effect(bench) -> None:
     await driver.close()
 
 
+async def test_work_that_ends_with_its_controller_is_proof_for_the_next_one_that_nothing_runs(bench) -> None:
+    if bench.finds:
+        pytest.skip("work goes on at the target and is found there")
+    first, call = bench.driver(), call_to(bench, "succeed")
+    await first.start(call, None)
+    await first.close()
+
+    second = bench.driver()
+
+    assert isinstance(await second.observe(call, None), NotStarted)
+    await second.close()
+
+
 async def test_a_new_controller_finds_the_work_of_the_one_that_died(bench) -> None:
+    if not bench.finds:
+        pytest.skip("nothing outlives the controller, see the test before this one")
     first, call = bench.driver(), call_to(bench, "long" if bench.looks else "lost")
     begun = await first.start(call, None)
     assert isinstance(begun, Running if bench.looks else Unknown)
@@ -277,7 +324,7 @@ async def test_a_result_that_was_faster_wins_over_cancel(bench) -> None:
 
 
 async def test_a_target_out_of_reach_is_proof_that_nothing_started(bench) -> None:
-    if bench.name == "process":
+    if bench.name in {"process", "script"}:
         pytest.skip("the target is this machine")
     driver, call = bench.driver(), call_to(bench, "unreachable")
 

@@ -287,19 +287,18 @@ def test_a_value_as_an_argument_is_fine(command: str) -> None:
 
 
 def test_shell_programs_of_containers_and_pods_are_looked_at_too() -> None:
-    every = frozenset({"http", "process", "container", "kubernetes", "script"})
+    every = frozenset({"http", "process", "container", "kubernetes"})
     steps = """
 a: {container: {exec: "sh -c 'echo ${{ params.name }}'", in: {names: [x]}}}
 b: {container: {exec: [sh, -c], args: ["${{ params.name }}"], in: {names: [x]}}}
 c: {container: {run: {image: i, command: [sh, -c, "${{ params.name }}"]}}}
 d: {kubernetes: {exec: {pod: p, command: [sh, -c, "${{ params.name }}"]}}}
 e: {kubernetes: {job: {image: i, command: [sh], args: [-c, "${{ params.name }}"]}}}
-f: {script: {body: "return '${{ params.name }}'"}}
 """
     library = Shelf(drivers=every).put(flow=workflow(steps))
 
     assert [(each.line, each.code) for each in library.problems] == [
-        (line, "E-SHELL-INTERPOLATION") for line in range(7, 13)
+        (line, "E-SHELL-INTERPOLATION") for line in range(7, 12)
     ]
 
 
