@@ -23,6 +23,8 @@ from reconciler.dispatch import Dispatch
 from reconciler.drivers.http import HttpDriver
 from reconciler.drivers.process import ProcessDriver
 from reconciler.drivers.protocol import Driver
+from reconciler.drivers.script import ScriptDriver
+from reconciler.drivers.script import available as script_available
 from reconciler.errors import Refusal, SettingsError
 from reconciler.follow import Follower
 from reconciler.inbox import Inbox
@@ -43,7 +45,7 @@ from state.reader import Reader
 from state.records import AttemptRecord, Cause, SourceRecord, Uid
 from state.store import Committed, Store
 
-DRIVERS = frozenset({"http", "process"})
+DRIVERS = frozenset({"http", "process", *(["script"] if script_available() else [])})
 HEARTBEAT = 5.0
 RETENTION = timedelta(hours=1)
 DRAIN = 6.0
@@ -341,7 +343,9 @@ def _drivers(settings: Settings) -> dict[str, Driver]:
         connect_timeout=settings.drivers.http.connect_timeout.total_seconds(),
     )
     process = ProcessDriver(settings.state / "processes", log_limit=limits.log, result_limit=limits.output)
-    return {"http": http, "process": process}
+    own = settings.drivers.script
+    script = ScriptDriver(seconds=own.timeout.total_seconds(), memory=own.memory, result_limit=limits.output)
+    return {"http": http, "process": process, "script": script}
 
 
 def _limits(settings: Settings) -> Limits:
