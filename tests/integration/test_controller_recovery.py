@@ -102,7 +102,7 @@ def test_a_command_whose_timeout_passed_during_the_downtime_is_stopped(tmp_path,
 
 def test_a_crash_while_a_command_is_being_stopped_does_not_change_why_it_ended(tmp_path, repository):
     pid = tmp_path / "pid"
-    stubborn = script('trap "" TERM; echo $$ > "$0"; sleep 20 & wait; sleep 20', pid, more="timeout: 1s")
+    stubborn = script('trap "" TERM; echo $$ > "$0"; exec sleep 20', pid, more="timeout: 1s")
     repository.write("script.yaml", stubborn.replace("grace: 1s", "grace: 20s"))
     repository.commit("run", one=task("one", "job: script"))
     with Controller(repository.folder, tmp_path / "state", *PROCESS) as controller:
