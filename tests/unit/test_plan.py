@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reconciler.actions import Action, Plan, Verb, lines
-from reconciler.drivers.protocol import Ended, Unknown
+from reconciler.drivers.protocol import Ended, Running, Unknown
 from reconciler.plan.attempts import resend_at
 from state.changes import Admitted, AttemptAdvanced, Called, Controlled, TaskAdvanced
 from state.phases import Signal, StepPhase, TaskPhase
@@ -180,6 +180,20 @@ def test_a_poll_sends_the_next_number_and_a_resend_the_same():
     ]
     assert [(order.attempt.call, order.resend) for order in poll.orders] == [(2, False)]
     assert [(order.attempt.call, order.resend) for order in resend.orders] == [(2, True)]
+
+
+def test_the_next_call_of_a_process_does_not_take_the_handle_of_the_one_before():
+    made = stage({"process": {"command": ["check"]}, "until": "result.ok", "every": "1s"})
+    made.turn([made.report("job", Running({"pid": 7}))])
+    made.wait(SECOND)
+    made.turn()
+    made.turn([made.report("job", Ended(succeeded=True, result={}))])
+    made.wait(SECOND)
+
+    (order,) = made.turn().orders
+
+    assert (order.verb, order.attempt.call, order.attempt.handle) == (Verb.START, 2, None)
+    assert made.task().attempts["job"] == order.attempt
 
 
 def test_stopping_goes_before_anything_else_and_says_why():
