@@ -18,6 +18,7 @@ class Complete:
     library: Library
     removes: bool = True
     hold: bool = False  # adopt nothing that is introduced at or before this revision
+    older: str = ""  # why what this revision introduces may have run before, although nothing recorded says so
 
 
 @dataclass(frozen=True, slots=True)

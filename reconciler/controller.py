@@ -22,6 +22,7 @@ from reconciler.actions import Order, Verb
 from reconciler.dispatch import Dispatch
 from reconciler.drivers.http import HttpDriver
 from reconciler.drivers.process import ProcessDriver
+from reconciler.drivers.process_folder import forget
 from reconciler.drivers.protocol import Driver
 from reconciler.drivers.script import ScriptDriver
 from reconciler.drivers.script import available as script_available
@@ -262,7 +263,9 @@ class _Controller:
     async def _retire(self, now: datetime) -> None:
         """Let the rows and logs of old tasks go; their tombstones stay."""
         keep = self.settings.retention
-        old = self.store.finished_before(now - timedelta(days=keep.days))
+        before = now - timedelta(days=keep.days)
+        await asyncio.get_running_loop().run_in_executor(None, forget, self.folder / "processes", before.timestamp())
+        old = self.store.finished_before(before)
         surplus = self.store.surplus(keep.per_namespace)
         uids: list[Uid] = list(dict.fromkeys([*old, *surplus]))
         if uids:

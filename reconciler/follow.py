@@ -135,8 +135,8 @@ class Follower:
         identities |= self._owed
         gone = {identity for identity in identities if seen.library.task(*identity) is None}
         self._owed = gone if seen.library.rejected else set()
-        hold = self._hold or bool(self._store.held)
-        desired = Complete(seen.revision, seen.library, removes=not seen.library.rejected, hold=hold)
+        removes, older = not seen.library.rejected, self._store.held
+        desired = Complete(seen.revision, seen.library, removes=removes, hold=self._hold, older=older)
         self._hold, self._refused = False, ""
         activation = self._activation(seen)
         _tell_rejected(seen.library, self._library)

@@ -49,7 +49,7 @@ class Controlled:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A task waits until a person has decided about it, because of `message`; with "" it goes on from where it stands."""
+    """A task waits until a person has decided about it, because of `message`; with "" it goes on, still as restored."""
 
     uid: Uid
     message: str
@@ -304,7 +304,7 @@ def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[T
 
 def _held(task: TaskSnapshot, change: Held, at: datetime) -> tuple[TaskSnapshot, Event]:
     old = task.record
-    new = replace(old, held=change.message)
+    new = replace(old, held=change.message, restored=True)
     return TaskSnapshot(new, task.steps, task.attempts), event_of(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )

@@ -115,6 +115,7 @@ class TaskRecord:
     expected_finish: datetime | None = None
     deadline: datetime | None = None  # of the whole task
     held: str = ""  # why a person has to decide before it goes on: its rows may be older than what has run
+    restored: bool = False  # they may be, held or not: a call is looked for at its target before it is made
 
     @property
     def identity(self) -> Identity:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,22 @@ class ProcessFolder:
     def forbidden(self) -> bool:
         """Whether the fence was taken so that nothing would ever start."""
         return bool((self._read("started") or {}).get("cancelled"))
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether it ran and was cleaned up, or a later call of its attempt was made: what only an older database asks."""
+        later = (int(each.name) for each in self.path.parent.glob("[0-9]*"))
+        return self._cleaned.exists() or any(number > int(self.path.name) for number in later)
+
+    def clean(self) -> None:
+        """Remove the folders of all calls of the attempt; an empty file says for ever that there were some."""
+        if self.path.parent.exists():
+            self._cleaned.touch()
+            remove(self.path.parent)
+
+    @property
+    def _cleaned(self) -> Path:
+        return self.path.parent.with_name(f"{self.path.parent.name}.cleaned")
 
     def forbid(self) -> bool:
         """Take the fence so that nothing starts any more; False if something has."""
@@ -207,6 +224,14 @@ def _identity(value: dict[str, Any] | None) -> Identity | None:
 def remove(path: Path) -> None:
     """Take a folder and everything in it away; not there is success."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def forget(folder: Path, before: float) -> None:
+    """Take away what was noted before the time `before` (seconds since 1970) about attempts that were cleaned up."""
+    for mark in folder.glob("*.cleaned"):
+        with suppress(OSError):
+            if mark.stat().st_mtime < before:
+                mark.unlink()
 
 
 def marked(key: str) -> tuple[int, ...]:

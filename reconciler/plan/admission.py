@@ -145,6 +145,8 @@ class _Desk:
     def _admit(self, file: Definition, task: Task, spec: TaskSpec, waiting: TaskRecord | None = None) -> None:
         """Make the run, or the row that waits for a definition which is rejected at the moment."""
         record = self._record(file, task, spec)
+        if waiting and waiting.restored:
+            record = replace(record, held=waiting.held, restored=True)
         if blocked := self.library.unresolved(file):
             self._wait(replace(record, params=spec.with_, reason="DefinitionRejected", message=blocked), waiting)
             return
@@ -199,6 +201,8 @@ class _Desk:
             control=control_json(task.control),
             conditions=refused_controls(task.control),
             delete_policy=task.delete_policy,
+            held=self.desired.older,
+            restored=bool(self.desired.older),
         )
 
     def _origin(self, file: Definition) -> Origin:

@@ -77,6 +77,16 @@ def _group(unit: Unit, scope: Scope, task: TaskSnapshot) -> str:
     return str(unit.group.render(inner_scope(scope, unit) if unit.group_inner else scope))
 
 
+def begins_with(task: TaskSnapshot, path: str) -> Verb:
+    """Start it; but in a task whose rows may be older than what has run, first ask whether it was done already.
+
+    That is recovery: to an intent that nobody remembers carrying out. Behind a lost attempt somebody has decided.
+    """
+    before = task.attempts.get(path)
+    decided = before is not None and before.phase is AttemptPhase.LOST
+    return Verb.OBSERVE if task.record.restored and not decided else Verb.START
+
+
 def running_action(
     task: TaskSnapshot, path: str, unit: Unit, subject: str, *, flies: bool, now: datetime
 ) -> Action | None:
@@ -116,7 +126,7 @@ def poll(task: TaskSnapshot, path: str, program: Program, subject: str, now: dat
         f"{subject} {path}",
         f"attempt {attempt.number}, call {called.call}",
         (Called(attempt.uid, path, called.call),),
-        Order(Verb.START, called, subject, unit.source, unit.uses_result),
+        Order(begins_with(task, path), called, subject, unit.source, unit.uses_result),
         claim,
         (waiting,) if attempt.wake_at else (),
     )

@@ -13,7 +13,7 @@ from definitions.expressions import EvaluationError
 from definitions.params import ParamError
 from definitions.program import Node, Program, Unit
 from reconciler.actions import Action, Claim, Order, Sign, Verb
-from reconciler.plan.attempts import around_deadline, begin, poll, retry_at, running_action
+from reconciler.plan.attempts import around_deadline, begin, begins_with, poll, retry_at, running_action
 from reconciler.plan.scope import step_scope, workflow_scope
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, TaskChange, apply_one
 from state.phases import ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
@@ -41,7 +41,7 @@ def progress(
 
 
 def _looks(action: Action) -> bool:
-    return action.order is not None and action.order.verb is Verb.OBSERVE
+    return action.order is not None and action.order.verb is Verb.OBSERVE and action.claim is None
 
 
 class Walk:
@@ -168,7 +168,8 @@ class Walk:
         what = f"attempt {attempt.record.number} by {unit.driver}"
         uid, path = self.task.record.uid, node.path
         changes = (StepAdvanced(uid, path, Signal.START, PLAN), attempt.change)
-        order = Order(Verb.START, attempt.record, self.subject, unit.source, unit.uses_result)
+        verb = begins_with(self.task, node.path)
+        order = Order(verb, attempt.record, self.subject, unit.source, unit.uses_result)
         return self._claimed(
             Action(">", uid, f"{self.subject} {path}", what, changes, order, claim, self._queued(path))
         )

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.drivers import wrapper
 from reconciler.drivers.process import ProcessDriver
+from reconciler.drivers.process_folder import forget
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
 from tests.calls import Log, answered, make_call
 
@@ -199,6 +200,7 @@ import asyncio
 from pathlib import Path
 from tests.calls import make_call
 from reconciler.drivers.process import ProcessDriver
+from reconciler.drivers.process_folder import forget
 async def main():
     driver = ProcessDriver(Path({str(state)!r}))
     print(await driver.start(make_call({dict(call.request)!r}), None), flush=True)
@@ -342,7 +344,23 @@ async def test_each_poll_of_an_attempt_runs_the_command_anew(driver, tmp_path) -
     await driver.clean(calls[-1], None)
 
     assert [answered(each)["json"] for each in ended if isinstance(each, Ended)] == [1, 2, 3]
-    assert list((tmp_path / "state" / "processes").iterdir()) == []
+    assert [each.suffix for each in (tmp_path / "state" / "processes").iterdir()] == [".cleaned"]
+
+
+async def test_what_was_cleaned_up_is_not_taken_for_what_never_started(driver, tmp_path) -> None:
+    """An older database asks about it as if it were new."""
+    call = make_call(shell("echo run >> " + str(tmp_path / "count")))
+    await finish(driver, call)
+    await driver.clean(call, None)
+
+    asked, started = await driver.observe(call, None), await driver.start(call, None)
+
+    assert isinstance(asked, Unknown) and isinstance(started, Unknown)
+    assert (tmp_path / "count").read_text() == "run\n"
+    forget(tmp_path / "state" / "processes", time.time() - 3600)
+    assert isinstance(await driver.observe(call, None), Unknown)
+    forget(tmp_path / "state" / "processes", time.time() + 3600)
+    assert isinstance(await driver.observe(call, None), NotStarted)
 
 
 async def test_clean_leaves_alone_what_still_runs(driver, tmp_path) -> None:

@@ -43,7 +43,7 @@ CREATE TABLE tasks (
   conditions TEXT NOT NULL, delete_policy TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT,
   started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
   state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT '',
-  held TEXT NOT NULL
+  held TEXT NOT NULL, restored INTEGER NOT NULL CHECK (restored IN (0, 1))
 ) STRICT;
 CREATE INDEX tasks_identity ON tasks (name, namespace, run);
 CREATE INDEX tasks_created ON tasks (created_at, number);
