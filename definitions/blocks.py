@@ -8,7 +8,7 @@ import ast
 import re
 import shlex
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -246,7 +246,7 @@ def script_request(value: Mapping[str, Any], site: Site) -> dict[str, Json]:
         return request
     reads = code_reads(function, site.scope)
     for node, code, message in reads.objections:
-        place.report.add(place.path, code, str(BodyError(message, *spot(body, node))))
+        place.report.add(place.path, code, str(BodyError(message, *spot(body.split("\n"), node))))
     return request if reads.objections else {"body": body, "inputs": reads.inputs}
 
 
@@ -267,11 +267,11 @@ def body_function(body: str, names: Iterable[str] = ()) -> ast.FunctionDef:
     return function
 
 
-def spot(body: str, node: ast.AST) -> tuple[int, int]:
-    """Line and column, from 1 and in characters, at which `node` of a body's function stands."""
+def spot(lines: Sequence[str], node: ast.AST) -> tuple[int, int]:
+    """Line and column, from 1 and in characters, at which `node` of code with these `lines` stands."""
     line: int = getattr(node, "lineno", 1)
     column: int = getattr(node, "col_offset", 0)
-    text = body.split("\n")[line - 1] if 0 < line <= body.count("\n") + 1 else ""
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
     return max(line, 1), len(text.encode(errors="replace")[:column].decode(errors="ignore")) + 1
 
 
@@ -284,7 +284,7 @@ def _statements(body: str) -> list[ast.stmt]:
     ast.increment_lineno(tree, -1)
     first = tree.body[0]
     if len(tree.body) > 1 or not isinstance(first, ast.If) or first.orelse:
-        raise BodyError("the lines are not indented alike", *spot(body, tree.body[-1]))
+        raise BodyError("the lines are not indented alike", *spot(body.split("\n"), tree.body[-1]))
     return first.body
 
 
@@ -322,11 +322,11 @@ def _walk(node: ast.AST) -> Iterator[tuple[ast.AST, int]]:
 
 def _check_node(body: str, node: ast.AST, depth: int) -> None:
     if depth > _MAX_BODY_DEPTH:
-        raise BodyError(f"nested deeper than {_MAX_BODY_DEPTH} levels", *spot(body, node))
+        raise BodyError(f"nested deeper than {_MAX_BODY_DEPTH} levels", *spot(body.split("\n"), node))
     if (construct := _NOT_IN_BODIES.get(type(node))) is not None:
-        raise BodyError(f"the sandbox does not know `{construct}`", *spot(body, node))
+        raise BodyError(f"the sandbox does not know `{construct}`", *spot(body.split("\n"), node))
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-        raise BodyError("the sandbox does not know `import *`", *spot(body, node))
+        raise BodyError("the sandbox does not know `import *`", *spot(body.split("\n"), node))
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
     if name.startswith("__") and name.endswith("__"):
-        raise BodyError(f"{name:.60}: names with double underscores are refused", *spot(body, node))
+        raise BodyError(f"{name:.60}: names with double underscores are refused", *spot(body.split("\n"), node))

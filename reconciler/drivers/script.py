@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from definitions.blocks import BodyError
 from reconciler import clock
@@ -32,7 +32,11 @@ _WORKERS = 2
 _REMEMBERED = 64  # results, so that one that was faster wins over a stop
 _BACKSTOP = 2.5  # seconds after its time in which a worker has to stop by itself
 
+_LONG = 4096  # characters
+
 Inputs = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def available() -> bool:
@@ -71,7 +75,7 @@ class ScriptDriver:
         try:
             block, redactor = fill(call)
             inputs: Inputs = block.get("inputs") or {}
-            runnable = code(block["body"], tuple(inputs), self._result_limit)
+            runnable = await _beside(block["body"], code, block["body"], tuple(inputs), self._result_limit)
         except SecretUnavailable as error:
             return Ended(succeeded=False, message=str(error))
         except BodyError as error:
@@ -140,7 +144,7 @@ class ScriptDriver:
             slow = "it did not end when its time was over, and was killed"
             return _failed(slow if error.timed_out else f"its worker died twice under it: {error}")
         except MontyError as error:
-            return _failed(printed.flaw or self._reason(error, runnable, limits))
+            return _failed(printed.flaw or await _beside(runnable.body, self._reason, error, runnable, limits))
         except (OSError, TimeoutError, RuntimeError) as error:  # what the pool raises without a worker
             return NotStarted(f"there is no worker to run it: {brief(str(error))}", refused=True)
         return _failed(printed.flaw) if printed.flaw else self._ended(answer)
@@ -208,6 +212,13 @@ class ScriptDriver:
             return Ended(succeeded=True, result=parse(answer.encode(errors="replace"), self._result_limit))
         except BadAnswer as error:
             return _failed(str(error))
+
+
+async def _beside(body: str, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What `work` answers, which takes as long as `body` is: a long one must not hold up the event loop."""
+    if len(body) < _LONG:
+        return work(*arguments, **options)
+    return await asyncio.to_thread(work, *arguments, **options)
 
 
 def _failed(message: str) -> Ended:

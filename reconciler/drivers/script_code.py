@@ -5,7 +5,7 @@ is nothing, as in expressions. What the sandbox says about a line of that text i
 """
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,33 +35,37 @@ class Code:
     """The text to run. Its value is the result as JSON text, a list with why there is none, or its excessive length."""
 
     text: str
-    places: Mapping[Place, Place]  # in the text -> in the body
+    body: str
+    names: tuple[str, ...]
 
     def place(self, frames: Iterable[Place]) -> Place | None:
         """Where in the body it happened: the innermost of `frames` (the outermost first) that lies in the body."""
+        places = _places(self.body, self.names)
         for line, column in reversed(list(frames)):
-            known = [place for place in self.places if place[0] == line]
+            known = [place for place in places if place[0] == line]
             if known:
-                nearest = min(known, key=lambda place: abs(place[1] - column))
-                return self.places[nearest]
+                return places[min(known, key=lambda place: abs(place[1] - column))]
         return None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def code(body: str, names: tuple[str, ...], most: int) -> Code:
     """The code of `body` over data called `names`, its result at most `most` characters of JSON. Raises BodyError."""
-    function = body_function(body, names)
-    before = [(type(node), spot(body, node)) for node in _positioned(_rewritten(function))]
-    inside = ast.unparse(function)
-    after = [(type(node), spot(inside, node)) for node in _positioned(ast.parse(inside))]
-    lines = _BEFORE.count("\n")
+    function = ast.unparse(_rewritten(body_function(body, names)))
+    return Code(f"{_BEFORE}{function}\n__answer__(__body__({', '.join(names)}), {most})\n", body, names)
+
+
+def _places(body: str, names: tuple[str, ...]) -> dict[Place, Place]:
+    """From places in the text to places in the body; worked out only where something went wrong."""
+    function = _rewritten(body_function(body, names))
+    text = _BEFORE + ast.unparse(function)
+    written, run = body.split("\n"), text.split("\n")
     places: dict[Place, Place] = {}
-    for (kind, place), (unparsed, (line, column)) in zip(before, after, strict=False):
-        if kind is not unparsed:
+    for before, after in zip(_inside(function), _inside(ast.parse(text).body[-1]), strict=False):
+        if type(before) is not type(after):
             break  # from here on only the lines before are known
-        places.setdefault((line + lines, column), place)
-    call = f"__answer__(__body__({', '.join(names)}), {most})"
-    return Code(f"{_BEFORE}{inside}\n{call}\n", places)
+        places.setdefault(spot(run, after), spot(written, before))
+    return places
 
 
 def _rewritten(function: ast.FunctionDef) -> ast.FunctionDef:
@@ -69,12 +73,9 @@ def _rewritten(function: ast.FunctionDef) -> ast.FunctionDef:
     return ast.fix_missing_locations(function)
 
 
-def _positioned(tree: ast.AST) -> Iterator[ast.stmt | ast.expr]:
-    """Statements and expressions inside the function, which parsing what was unparsed gives in the same order."""
-    root = tree.body[0] if isinstance(tree, ast.Module) else tree
-    for node in ast.walk(root):
-        if isinstance(node, ast.stmt | ast.expr) and node is not root:
-            yield node
+def _inside(function: ast.AST) -> Iterator[ast.AST]:
+    """Statements and expressions, which parsing what was unparsed gives in the same order."""
+    return (node for node in ast.walk(function) if isinstance(node, ast.stmt | ast.expr) and node is not function)
 
 
 class _Attributes(ast.NodeTransformer):
