@@ -20,9 +20,9 @@ from reconciler.observed import Limits, Observed, Place
 from reconciler.plan.whole import plan
 from state.changes import Admitted, Change, Intended, Retired, TaskChange
 from state.fold import apply
-from state.phases import TaskPhase
 from state.records import (
     AttemptRecord,
+    Cause,
     Event,
     Identity,
     Pin,
@@ -30,7 +30,6 @@ from state.records import (
     TaskRecord,
     TaskSnapshot,
     Tombstone,
-    Uid,
 )
 from state.records import (
     replace as with_changes,
@@ -104,7 +103,7 @@ class Stage:
         stone = Tombstone(
             record.uid, record.namespace, record.name, record.run, record.origin.commit, record.phase, "", self.now
         )
-        after = apply(self.snapshot, [Retired(record.uid, stone_cause())], self.now).snapshot
+        after = apply(self.snapshot, [Retired(record.uid, Cause("timer", "retention"))], self.now).snapshot
         gone = {**self.snapshot.runs, record.identity: (*self.snapshot.runs.get(record.identity, ()), stone)}
         self.snapshot = replace(after, runs=gone)
 
@@ -207,13 +206,6 @@ class Stage:
         return replace(change, task=with_changes(change.task, number=number))
 
 
-def stone_cause() -> Any:
-    """The cause of a retirement."""
-    from state.records import Cause
-
-    return Cause("timer", "retention")
-
-
 def _names(record: TaskRecord) -> set[str]:
     return {record.name, f"{record.namespace}/{record.name}"}
 
@@ -221,16 +213,3 @@ def _names(record: TaskRecord) -> set[str]:
 def intended(changes: Iterable[TaskChange]) -> list[AttemptRecord]:
     """The attempts that `changes` begin."""
     return [change.attempt for change in changes if isinstance(change, Intended)]
-
-
-def over(task: TaskSnapshot) -> bool:
-    """Nothing of it goes on any more."""
-    return not task.record.live and all(attempt.ended for attempt in task.attempts.values())
-
-
-def uids(stage: Stage) -> list[Uid]:
-    """The tasks of a stage, in the order of their admission."""
-    return list(stage.snapshot.tasks)
-
-
-ENDED = {TaskPhase.FINISHED, TaskPhase.FAILED, TaskPhase.REVOKED}
