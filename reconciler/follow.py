@@ -67,6 +67,8 @@ class Follower:
         self._library: Library | None = None
         self._rows = {(row.path, row.index): row for row in store.definitions(record.name)}
         self._refused = ""  # the commit that was refused last: it need not be read again
+        self._refusal: tuple[Condition, ...] = ()  # why it was refused
+        self._standing: tuple[Condition, ...] = ()  # of the revision in force
         self._owed: set[Identity] = set()  # tasks that lost their file in a revision which could remove nothing
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
 
@@ -85,8 +87,8 @@ class Follower:
             return False
         if seen is not None:
             self._judge(seen)
-        elif self._unready and not self._refused:
-            self._tell(_condition("Ready", "True", "InForce", ""))
+        else:
+            self._tell(*(self._refusal if self._refused else self._standing))
         return True
 
     def close(self) -> None:
@@ -151,9 +153,9 @@ class Follower:
     def _refuse(self, seen: Sighting, refused: Refused) -> None:
         self._refused = seen.revision.commit
         log.warning("revision refused", commit=seen.revision.commit, reason=refused.reason, message=refused.message)
-        self._tell(
-            _condition(refused.reason, "True", refused.reason, f"{seen.revision.commit[:12]}: {refused.message}")
-        )
+        text = f"{seen.revision.commit[:12]}: {refused.message}"
+        self._refusal = (_condition(refused.reason, "True", refused.reason, text),)
+        self._tell(*self._refusal)
 
     def decided(self) -> None:
         """A person has decided about the older database: its condition goes."""
@@ -166,21 +168,19 @@ class Follower:
             text = f"{self._store.held}: nothing unfinished goes on until `reconciler adopt` says what does"
             yield _condition(RESTORED_OLDER, "True", RESTORED_OLDER, text)
 
-    def _tell(self, condition: Condition) -> None:
-        conditions = (condition, *self._restored())
+    def _tell(self, *standing: Condition) -> None:
+        conditions = (*standing, *self._restored())
         if conditions == self._record.conditions:
             return
-        if condition["status"] == "False":
-            log.warning("source unavailable", reason=condition["reason"], message=condition["message"])
+        for each in standing:
+            if each["status"] == "False":
+                log.warning("source unavailable", reason=each["reason"], message=each["message"])
         self._record = replace(self._record, conditions=conditions, observed_at=self._clock())
         self._inbox.tell(SourceReported(self._record))
 
-    @property
-    def _unready(self) -> bool:
-        return any(each["type"] != "Ready" or each["status"] == "False" for each in self._record.conditions[:1])
-
     def _activation(self, seen: Sighting) -> Activated:
         revision, now = seen.revision, self._clock()
+        self._standing = tuple(_conditions(seen))
         self._record = replace(
             self._record,
             commit=revision.commit,
@@ -190,7 +190,7 @@ class Follower:
             committed_at=revision.at,
             activated_at=now,
             observed_at=now,
-            conditions=(*_conditions(seen), *self._restored()),
+            conditions=(*self._standing, *self._restored()),
         )
         paths = None if self._library is None else seen.library.changed
         fresh = {(each.path, each.index): _row(each) for each in seen.library.documents(paths)}

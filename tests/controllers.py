@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from state.errors import StateError
 from state.reader import Reader
-from state.records import TaskSnapshot
+from state.records import SourceRecord, TaskSnapshot
 
 COMMAND = (sys.executable, "-m", "reconciler.cli.app")
 PATIENCE = 20.0
@@ -163,11 +163,7 @@ class Controller:
 
     def revision(self) -> str:
         """The commit that is in force."""
-        reader = Reader(self.state)
-        try:
-            return next((each.commit for each in reader.sources()), "")
-        finally:
-            reader.close()
+        return next((each.commit for each in sources(self.state)), "")
 
     def conditions(self) -> dict[str, str]:
         """Reason by type of the conditions of its source, as the database has them."""
@@ -188,14 +184,23 @@ def found(state: Path, name: str, namespace: str = "default") -> TaskSnapshot | 
 
 
 def conditions(state: Path) -> dict[str, str]:
-    """Reason and message by type of the conditions of the only source in `state`."""
+    """Status, reason and message by type of the conditions of the only source in `state`."""
+    return {
+        each["type"]: f"{each['status']} {each['reason']} {each['message']}"
+        for source in sources(state)
+        for each in source.conditions
+    }
+
+
+def sources(state: Path) -> list[SourceRecord]:
+    """The sources that the database of `state` has now; [] without one, or without a database."""
+    if not (state / "state.db").exists():
+        return []
     reader = Reader(state)
     try:
-        return {
-            each["type"]: f"{each['status']} {each['reason']} {each['message']}"
-            for source in reader.sources()
-            for each in source.conditions
-        }
+        return reader.sources()
+    except StateError:
+        return []
     finally:
         reader.close()
 

@@ -199,3 +199,27 @@ def test_a_bad_version_of_a_definition_leaves_its_last_good_one_in_force(tmp_pat
     assert run_until_idle(repository.folder, state).process.returncode == 0
     assert found(state, "one").record.phase.value == "finished"
     assert len(target.requests) == 1
+
+
+@pytest.mark.parametrize(("change", "expected"), [("a bad file", "DefinitionsRejected"), ("a prune", "PruneBlocked")])
+def test_what_is_told_of_a_source_is_told_again_after_it_was_away(tmp_path, repository, target, change, expected):
+    target.routes["/gate"] = answer(200, {"open": False})
+    repository.write("wait.yaml", job("wait", f"http: {{url: {target.url}/gate}}", "until: result.open\nevery: 1s"))
+    first = repository.commit(**{f"t{number}": task(f"t{number}", "job: wait") for number in range(8)})
+    (tmp_path / "settings.yaml").write_text("source: {poll: 200ms}\n")
+    flags = ("--settings", str(tmp_path / "settings.yaml"))
+    with Controller(repository.folder, tmp_path / "state", *flags) as controller:
+        controller.follows(first)
+        if change == "a prune":
+            repository.git("rm", "--quiet", *(f"t{number}.yaml" for number in range(7)))
+        else:
+            repository.write("bad.yaml", "apiVersion: reconciler/v1\nkind: Job\n")
+        repository.commit(change)
+        controller.until(lambda: expected in controller.conditions())
+        before = controller.conditions()
+        away = repository.folder.rename(tmp_path / "away")
+        controller.until(lambda: controller.conditions().get("Ready", "").startswith("False"))
+
+        away.rename(repository.folder)
+
+        controller.until(lambda: controller.conditions() == before)
