@@ -55,8 +55,8 @@ class Agenda:
         """Nothing is to be compared, woken or let in, now or later."""
         if self.pressing or self._parked:
             return False
-        _, self.next_wake = self._store.due(_LONG_AGO, 0)  # the one in memory may be of something that has ended since
-        return self.next_wake is None
+        _, wake = self._store.due(_LONG_AGO, 0)  # the one in memory may be of something that has ended since
+        return wake is None
 
     def next(self, news: News, limits: Limits, now: datetime) -> tuple[tuple[Uid, ...], tuple[Identity, ...]]:
         """(the tasks, the identities) of the next tick."""
