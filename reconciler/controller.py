@@ -216,7 +216,6 @@ class _Controller:
     def _write_heart(self) -> None:
         dispatch = self.loop.dispatch
         counters = {"ticks": self.loop.ticks, "orders": dispatch.sent, "flying": len(dispatch.flying)}
-        self.store.note_sequence()
         fresh = self.folder / "counters.json.new"
         try:
             fresh.write_text(json.dumps(counters))

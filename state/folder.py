@@ -30,6 +30,7 @@ class StateFolder:
         self.logs = path / "logs"
         self.requests = path / "requests"
         self._lock: int | None = None
+        self._note: int | None = None
 
     def prepare(self) -> None:
         """Make the folders, private to their owner; raises NotWritable, Unsuitable."""
@@ -68,9 +69,10 @@ class StateFolder:
 
     def unlock(self) -> None:
         """Let another controller have the folder; safe to call again."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        for handle in (self._note, self._lock):
+            if handle is not None:
+                os.close(handle)
+        self._note = self._lock = None
 
     def read_epoch(self) -> int:
         """The highest epoch that a controller of this folder has had; 0 if there was none or the file says nothing."""
@@ -95,12 +97,13 @@ class StateFolder:
     def note_sequence(self, sequence: int) -> None:
         """Remember, outside the database and without a promise, that its commits up to `sequence` are durable.
 
-        A note that is lost or cannot be written only makes it harder to recognise an older database.
+        It costs one small write and no fsync. After a power cut it may be an earlier one, never a later one; that only
+        makes it harder to recognise an older database.
         """
-        part = self.path / "sequence.part"
         with suppress(OSError):
-            part.write_text(f"{sequence}\n")
-            part.replace(self.path / "sequence")
+            if self._note is None:
+                self._note = os.open(self.path / "sequence", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._note, f"{sequence:020}\n".encode(), 0)
 
     def free_bytes(self) -> int:
         """What the file system has left for this user, in bytes."""

@@ -142,6 +142,7 @@ class Store:
             sequence = self._sequence + max(1, len(turn.applied.events))
             self._set("sequence", str(sequence))
         self._sequence, self._number = sequence, number
+        self.folder.note_sequence(sequence)
         self._remember(turn, heads)
         return Committed(sequence, self._after(known, turn), turn.applied.events)
 
@@ -230,14 +231,9 @@ class Store:
         """
         if self.folder.locked and not self._broken:
             self.checkpoint(above=0)
-            self.note_sequence()
         if not keep_wal:
             self._connection.close()
         self.folder.unlock()
-
-    def note_sequence(self) -> None:
-        """Tell the folder how far the database has come (`StateFolder.note_sequence`)."""
-        self.folder.note_sequence(self._sequence)
 
     def _begin(self, new_name: Callable[[], str]) -> None:
         """A new epoch, above all that the database and the folder know of."""
@@ -255,7 +251,7 @@ class Store:
         self.checkpoint(above=0)  # after a failed fsync the page cache may say more than the disk: this writes it again
         self._recount()
         self._require_sound()
-        self.note_sequence()
+        self.folder.note_sequence(self._sequence)
 
     def _older(self, epoch: int, outside: int, sequence: int) -> str:
         """How the database is recognised as older than what has run; "" if it is not."""
