@@ -127,7 +127,7 @@ class World:
         answer(500 if attempt == 1 else 200, {"n": 2})(request, connection)
 
     def _once(self, request: Request, connection) -> None:
-        time.sleep(_DELAY)
+        time.sleep(5 * _DELAY)  # so that many a kill comes between this call and its reply
         self.target.executions[request.key] += 1
         answer(200, json.loads(request.body))(request, connection)
 
