@@ -6,11 +6,12 @@ Only the latest attempt of a path is part of a task, the others are history. Rai
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from state.records import AttemptRecord, Identity, StepRecord, TaskSnapshot, Tombstone, Uid, Usage
-from state.rows import ATTEMPTS, STEPS, TASKS, TOMBSTONES
+from state.records import AttemptRecord, Identity, StepRecord, TaskRecord, TaskSnapshot, Tombstone, Uid, Usage
+from state.rows import ATTEMPTS, STEPS, TASKS, TOMBSTONES, Row
 
 R = TypeVar("R", StepRecord, AttemptRecord)
 
@@ -37,15 +38,40 @@ class Loaded(NamedTuple):
     head: str
 
 
-def load_tasks(connection: sqlite3.Connection, uids: Collection[Uid]) -> Iterator[tuple[Uid, Loaded]]:
+class Records(NamedTuple):
+    """How the rows of a task become records."""
+
+    task: Callable[[Row], TaskRecord]
+    step: Callable[[Row], StepRecord]
+    attempt: Callable[[Row], AttemptRecord]
+
+
+DECODED = Records(TASKS.record, STEPS.record, ATTEMPTS.record)
+
+
+def remembered(size: int) -> Records:
+    """Records that are made anew only for rows that are not among the last `size` seen of their kind.
+
+    For whoever reads the same tasks over and over: decoding is most of what a reading costs, and most rows stay.
+    """
+    return Records(
+        lru_cache(maxsize=size)(TASKS.record),
+        lru_cache(maxsize=size)(STEPS.record),
+        lru_cache(maxsize=size)(ATTEMPTS.record),
+    )
+
+
+def load_tasks(
+    connection: sqlite3.Connection, uids: Collection[Uid], records: Records = DECODED
+) -> Iterator[tuple[Uid, Loaded]]:
     """Those of `uids` that there are, in the order of their admission."""
     if not uids:
         return
     given = (json.dumps(list(uids)),)
-    records = [(row[0], TASKS.record(row[1:])) for row in connection.execute(_TASKS, given)]
-    steps = _by_task(map(STEPS.record, connection.execute(_STEPS, given)))
-    attempts = _by_task(map(ATTEMPTS.record, connection.execute(_ATTEMPTS, given)))
-    for head, record in records:
+    tasks = [(row[0], records.task(row[1:])) for row in connection.execute(_TASKS, given)]
+    steps = _by_task(map(records.step, connection.execute(_STEPS, given)))
+    attempts = _by_task(map(records.attempt, connection.execute(_ATTEMPTS, given)))
+    for head, record in tasks:
         yield record.uid, Loaded(TaskSnapshot(record, steps.get(record.uid, {}), attempts.get(record.uid, {})), head)
 
 

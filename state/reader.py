@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from state.database import damaged
 from state.folder import StateFolder
-from state.loading import latest_runs, load_gone, load_tasks
+from state.loading import latest_runs, load_gone, load_tasks, remembered
 from state.pages import LIMIT, Clause, Page, TaskFilter, after, paged, task_clauses, where
 from state.phases import AttemptPhase, State, TaskPhase
 from state.reading import Reading
@@ -46,6 +46,7 @@ from state.rows import (
 )
 
 _DEFINITION_PLACE = ("source", "path", '"index"')
+_RECORDS = remembered(2048)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Reader:
         )
         order = f"{column}{down}, number{down}"
         rows = self._page(f"{column}, number, {TASKS.columns} FROM tasks", clauses, order, limit)
-        return paged(rows, _bounded(limit), TASKS.record, 2)
+        return paged(rows, _bounded(limit), _RECORDS.task, 2)
 
     def task(self, namespace: str, name: str, run: int | None = None) -> TaskSnapshot | None:
         """One task whole, by default its latest run."""
@@ -119,7 +120,7 @@ class Reader:
                     if run is None
                     else _of_run(connection, namespace, name, run)
                 )
-                return next((loaded.task for _, loaded in load_tasks(connection, uids)), None)
+                return next((loaded.task for _, loaded in load_tasks(connection, uids, _RECORDS)), None)
 
         return self._reading.read(work)
 
@@ -128,7 +129,7 @@ class Reader:
 
         def work(connection: sqlite3.Connection) -> dict[Uid, TaskSnapshot]:
             with _moment(connection):
-                return {uid: loaded.task for uid, loaded in load_tasks(connection, uids)}
+                return {uid: loaded.task for uid, loaded in load_tasks(connection, uids, _RECORDS)}
 
         return self._reading.read(work)
 
