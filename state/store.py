@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from state.database import (
     sqlite_notes,
     translated,
 )
-from state.errors import Damaged, Fenced, NotWritable, StateError, Unsuitable
+from state.errors import Damaged, Fenced, Full, NotWritable, StateError, Unsuitable
 from state.fold import apply
 from state.folder import StateFolder
 from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
@@ -221,7 +221,8 @@ class Store:
         log = log_of(self.folder.database)
         if not log.exists() or log.stat().st_size <= above:
             return False
-        (row,) = self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._trusted():
+            (row,) = self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return bool(row[0] == 0)
 
     def close(self, *, keep_wal: bool = True) -> None:
@@ -230,7 +231,8 @@ class Store:
         An end by SIGKILL leaves the same files. Without it the database is one file, and readers need no more than that.
         """
         if self.folder.locked and not self._broken:
-            self.checkpoint(above=0)
+            with suppress(Full):  # the log stays, and the next start reads it
+                self.checkpoint(above=0)
         if not keep_wal:
             self._connection.close()
         self.folder.unlock()

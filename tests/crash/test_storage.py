@@ -1,20 +1,36 @@
 """What the disk may do to a controller, and what a person may do to its files: nothing fires twice, nothing is believed."""
 
-import subprocess
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
-from reconciler.cli.failure import DONE
-from state.inspection import inspect
+from reconciler.cli.failure import DONE, FAILED
+from state.database import VERSION
 from state.phases import TaskPhase
 from state.reader import Reader
-from tests.controllers import COMMAND, Controller, conditions, run_until_idle
+from tests.controllers import Controller, conditions, run_until_idle
+from tests.crash.campaign import strace_works
 from tests.crash.oracle import tasks_in
-from tests.crash.world import OUTPUTS, World
+from tests.crash.storage import (
+    FLAGS,
+    NEVER,
+    command,
+    executed,
+    killed_state,
+    recovered,
+    remount,
+    second_controller,
+    small_disk,
+    spoiled,
+    under_fault,
+    violations,
+)
+from tests.crash.world import World
 
-FLAGS = ("--enable", "process")
+needs_strace = pytest.mark.skipif(not strace_works(), reason="failing system calls need strace (apt install strace)")
 
 
 @pytest.fixture
@@ -23,18 +39,8 @@ def world(tmp_path):
         yield made
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    """A command of the product, to its end."""
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
-
-
-def executed(world: World) -> Counter[str]:
-    """How often each call that may happen once only really happened: POSTs by key, commands by attempt."""
-    return Counter({key.strip('"'): count for key, count in world.target.executions.items()}) + world.runs()
-
-
-def twice(world: World) -> dict[str, int]:
-    return {key: count for key, count in executed(world).items() if count > 1}
+def open_tasks(world):
+    return {name for name, each in tasks_in(world.state).items() if each.record.phase is not TaskPhase.FINISHED}
 
 
 def test_a_backup_under_load_is_restored_and_nothing_fires_twice(world, tmp_path):
@@ -62,7 +68,7 @@ def test_a_backup_under_load_is_restored_and_nothing_fires_twice(world, tmp_path
     assert len(world.target.requests) == requests
     assert "RestoredOlder" in conditions(state)
     assert "held: restored from copy.db" in command("why", "t12", "--state", state).stdout
-    open_ = {name for name, each in tasks_in(state).items() if each.record.phase is not TaskPhase.FINISHED}
+    open_ = open_tasks(world)
     assert {"t12", "t13", "t14", "t15"} <= open_
     preview = command("adopt", "--all", "--dry-run", "--state", state).stdout
     assert all(f"would adopt default/{name}\n" in preview for name in open_)
@@ -70,13 +76,135 @@ def test_a_backup_under_load_is_restored_and_nothing_fires_twice(world, tmp_path
     command("adopt", "--all", "--state", state)
     adopted = run_until_idle(world.repository.folder, state, *FLAGS)
 
-    assert twice(world) == {}, adopted.text[-2000:]
-    assert executed(world) == before
-    tasks = tasks_in(state)
-    ended = Counter((each.record.phase, each.record.reason) for each in tasks.values())
-    print(f"after adopting: {dict(ended)}")
-    assert {phase for phase, _ in ended} <= {TaskPhase.FINISHED, TaskPhase.FAILED}
-    assert all(each.record.outputs == OUTPUTS for each in tasks.values() if each.record.phase is TaskPhase.FINISHED)
-    assert all(reason == "Lost" for phase, reason in ended if phase is TaskPhase.FAILED)
+    assert executed(world) == before, adopted.text[-2000:]
+    assert violations(world) == []
+    print(f"after adopting: {Counter(each.record.phase.value for each in tasks_in(state).values())}")
     assert "RestoredOlder" not in conditions(state)
-    assert inspect(state) == []
+
+
+def test_some_are_adopted_and_the_others_stay_held(world, tmp_path):
+    """--none decides too: new tasks begin as they come."""
+    killed_state(world)
+    command("backup", tmp_path / "copy.db", "--state", world.state)
+    command("restore", tmp_path / "copy.db", "--state", world.state)
+    run_until_idle(world.repository.folder, world.state, *FLAGS)
+    held = open_tasks(world)
+    command("adopt", "--none", "--state", world.state)
+    run_until_idle(world.repository.folder, world.state, *FLAGS)
+    world.want(1)
+
+    again = run_until_idle(world.repository.folder, world.state, *FLAGS)
+
+    assert again.process.returncode == 2, again.text[-2000:]
+    assert held and open_tasks(world) == held
+    assert {each.record.held for name, each in tasks_in(world.state).items() if name in held} == {
+        "restored from copy.db"
+    }
+    one = min(held)
+    assert f"adopt default/{one}\n1 of {len(held)} held tasks" in command("adopt", one, "--state", world.state).stdout
+    run_until_idle(world.repository.folder, world.state, *FLAGS)
+    left = {f"default/{name}" for name in held - {one}}
+    with closing(Reader(world.state)) as reader:
+        assert {f"{each.namespace}/{each.name}" for each in reader.held_back()} == left
+    assert max(executed(world).values()) == 1
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("fault", "when", "codes"),
+    [
+        ("pwrite64:error=ENOSPC", "14..17", {DONE}),
+        ("pwrite64:error=EIO", "20..20", {FAILED}),
+        ("fdatasync:error=EIO", "9..9", {FAILED}),
+        ("fdatasync:error=ENOSPC", "15..15", {FAILED}),
+    ],
+)
+def test_a_failing_disk_costs_no_result_and_sends_nothing_twice(world, fault, when, codes):
+    """A full disk is waited out. After any other failed write or fsync the controller ends, and says why."""
+    code, said = under_fault(world, fault, when)
+
+    assert code in codes, said[-2000:]
+    assert "nothing can be recorded, so nothing is dispatched" in said if code == DONE else "the disk under" in said
+    assert recovered(world) == []
+
+
+def test_a_full_disk_stops_dispatch_and_loses_no_result(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECONCILER_MIN_FREE", "1MiB")
+    try:
+        with small_disk(tmp_path / "small", "6m") as disk:
+            _on_a_small_disk(world, disk)
+    except PermissionError as error:
+        pytest.skip(f"a small file system: {error}")
+
+
+def _on_a_small_disk(world, disk):
+    world.state = disk / "state"
+    filler = disk / "filler"
+    world.want(2)
+    with Controller(world.repository.folder, world.state, *FLAGS) as controller:
+        controller.until(lambda: len(world.target.requests) > 4)
+        with pytest.raises(OSError, match="No space"):
+            filler.write_bytes(b"x" * (64 << 20))
+        controller.until(lambda: "dispatch stops" in controller.text)
+        time.sleep(1)
+        seen = len(world.target.requests)
+        world.want(1)
+        time.sleep(1)
+        assert len(world.target.requests) == seen
+        remount(disk, "size=64m")
+        filler.unlink()
+        controller.until(lambda: len(tasks_in(world.state)) == len(world.tasks) and not open_tasks(world), 40)
+        assert "dispatch goes on" in controller.text
+        assert controller.terminate() == DONE
+    assert violations(world) == []
+
+
+def test_a_state_folder_that_became_read_only_is_an_error_and_stays_readable(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECONCILER_MIN_FREE", "1MiB")
+    try:
+        with small_disk(tmp_path / "small", "16m") as disk:
+            world.state = disk / "state"
+            world.want(1)
+            run_until_idle(world.repository.folder, world.state, *FLAGS)
+            remount(disk, "ro")
+            done = command("run", "--source", world.repository.folder, "--state", world.state, "--listen", "off")
+            assert done.returncode == FAILED
+            assert "the state folder" in done.stderr and "cannot be written" in done.stderr
+            assert "FINISHED" in command("get", "tasks", "--state", world.state).stdout
+    except PermissionError as error:
+        pytest.skip(f"a read-only file system: {error}")
+
+
+def test_spoiled_files_are_refused_or_held_and_never_believed(world, tmp_path):
+    """`python -m tests.crash.storage` does more of it."""
+    found = spoiled(killed_state(world), tmp_path / "cases", flips=60, cuts=20)
+
+    print(Counter(f"{each.file} {'cut' if each.cut else 'flip'}: {outcome}" for each, outcome, _ in found))
+    assert [f"{case}: {outcome} {said}" for case, outcome, said in found if outcome in NEVER] == []
+    refusals = {said for _, _, said in found if said}
+    assert refusals and all("reconciler restore BACKUP --state" in said for said in refusals)
+
+
+def test_a_second_controller_ends_at_once_and_harms_nothing(world):
+    with Controller(world.repository.folder, world.state, *FLAGS) as first:
+        first.started()
+        times, codes, said = zip(*(second_controller(world) for _ in range(4)), strict=True)
+        world.want(1)
+        first.until(lambda: len(tasks_in(world.state)) == 1 and not open_tasks(world))
+    print(f"a second controller ends after {min(times):.2f} to {max(times):.2f} s")
+    assert set(codes) == {FAILED}
+    assert all(f"another controller (process {first.process.pid})" in each for each in said)
+    assert violations(world) == []
+
+
+def test_a_database_of_a_newer_release_is_left_alone(world):
+    world.want(1)
+    run_until_idle(world.repository.folder, world.state, *FLAGS)
+    with closing(sqlite3.connect(world.state / "state.db", isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = (world.state / "state.db").read_bytes()
+
+    done = command("run", "--source", world.repository.folder, "--state", world.state, "--listen", "off")
+
+    assert (done.returncode, "run the release that wrote it" in done.stderr) == (FAILED, True)
+    assert (world.state / "state.db").read_bytes() == before

@@ -1,0 +1,171 @@
+"""`python -m tests.crash.storage`: a campaign of failing disks and spoiled files; exit code 1 if anything broke.
+
+The pieces are used by `test_storage.py`, which runs a few of each.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from state.inspection import inspect
+from state.phases import TaskPhase
+from tests.controllers import COMMAND, Controller, run_until_idle
+from tests.crash.campaign import strace_works
+from tests.crash.damage import Case, Outcome, cases, judged
+from tests.crash.oracle import tasks_in
+from tests.crash.world import OUTPUTS, World
+
+FLAGS = ("--enable", "process")
+FAULTS = ("pwrite64:error=ENOSPC", "pwrite64:error=EIO", "fdatasync:error=EIO", "fdatasync:error=ENOSPC")
+NEVER = frozenset({Outcome.WRONG, Outcome.FORGOTTEN})
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    """A command of the product, to its end."""
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def executed(world: World) -> Counter[str]:
+    """How often each call that may happen once only really happened: POSTs by key, commands by attempt."""
+    return Counter({key.strip('"'): count for key, count in world.target.executions.items()}) + world.runs()
+
+
+def violations(world: World) -> list[str]:
+    """What must not be, once a controller has ended by itself after a fault."""
+    found = [f"{key} happened {count} times" for key, count in executed(world).items() if count > 1]
+    found += [str(finding) for finding in inspect(world.state)]
+    tasks = tasks_in(world.state)
+    found += [f"{name} is not there" for name in world.tasks if name not in tasks]
+    for name, task in tasks.items():
+        record = task.record
+        if record.phase is TaskPhase.FINISHED and record.outputs != OUTPUTS:
+            found.append(f"{name} finished with {record.outputs}")
+        if record.phase is not TaskPhase.FINISHED and record.reason != "Lost":
+            found.append(f"{name} is {record.phase} {record.reason}: {record.message}")
+    return found
+
+
+def failing(state: Path, fault: str, when: str) -> tuple[str, ...]:
+    """The words before a command under which system calls on the database fail, e.g. `pwrite64:error=EIO`, `7..20`."""
+    files = (f"-P{state / name}" for name in ("state.db", "state.db-wal"))
+    call, _, error = fault.partition(":")
+    return ("strace", "-f", "-qq", "-o", os.devnull, *files, f"-etrace={call}", f"-einject={call}:{error}:when={when}")
+
+
+def under_fault(world: World, fault: str, when: str, seconds: float = 40.0) -> tuple[int, str]:
+    """New tasks under a failing disk: (exit code, what was said). It ends by itself, one way or the other."""
+    run_until_idle(world.repository.folder, world.state)  # the schema is there: what fails now is work
+    world.want(2)
+    wrapped = failing(world.state, fault, when)
+    with Controller(world.repository.folder, world.state, "--until-idle", *FLAGS, wrapped=wrapped) as controller:
+        code = controller.wait(seconds)
+        return code, controller.text
+
+
+def recovered(world: World) -> list[str]:
+    """After the disk is well again: the way to the end, and what is wrong there."""
+    controller = run_until_idle(world.repository.folder, world.state, *FLAGS)
+    ended = [] if controller.process.returncode in {0, 1} else [f"exit code {controller.process.returncode}"]
+    return ended + violations(world)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own in memory; raises PermissionError where this user may not mount one."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        raise PermissionError(f"{folder}: only root may mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def killed_state(world: World) -> Path:
+    """The state of a controller that was killed in the middle of several tasks; its log is not checkpointed."""
+    world.want(4)
+    with Controller(world.repository.folder, world.state, *FLAGS) as controller:
+        controller.until(lambda: sum(executed(world).values()) >= 4)
+        controller.kill()
+    return world.state
+
+
+def spoiled(state: Path, scratch: Path, flips: int, cuts: int, seed: int = 1) -> list[tuple[Case, Outcome, str]]:
+    return judged(state, scratch, list(cases(state, flips, cuts, seed)))
+
+
+def second_controller(world: World) -> tuple[float, int, str]:
+    """(seconds, exit code, what was said) of a controller on a folder that has one."""
+    began = time.monotonic()
+    done = command("run", "--source", world.repository.folder, "--state", world.state, "--listen", "off")
+    return time.monotonic() - began, done.returncode, done.stderr
+
+
+def main() -> int:
+    """Everything, in worlds of their own; prints what happened."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.storage", description=__doc__)
+    parser.add_argument("--flips", type=int, default=500, help="bits flipped")
+    parser.add_argument("--cuts", type=int, default=100, help="files cut")
+    parser.add_argument("--points", type=int, default=10, help="places of each failing system call")
+    parser.add_argument("--pairs", type=int, default=20, help="second controllers")
+    given = parser.parse_args()
+    broken = [*_damage(given.flips, given.cuts), *_faults(given.points), *_pairs(given.pairs)]
+    for line in broken:
+        print(f"VIOLATION {line}")
+    print(f"{len(broken)} violations")
+    return int(bool(broken))
+
+
+@contextmanager
+def _world() -> Iterator[World]:
+    with tempfile.TemporaryDirectory(prefix="reconciler-storage-") as folder, World(Path(folder)) as world:
+        yield world
+
+
+def _damage(flips: int, cuts: int) -> Iterator[str]:
+    with _world() as world:
+        found = spoiled(killed_state(world), world.state.parent / "cases", flips, cuts)
+    for kind, count in Counter(
+        (each.file, "cut" if each.cut else "flip", str(what)) for each, what, _ in found
+    ).items():
+        print(f"{count:5} {' '.join(kind)}")
+    yield from (f"{case}: {outcome} {said}" for case, outcome, said in found if outcome in NEVER)
+
+
+def _faults(points: int) -> Iterator[str]:
+    if not strace_works():
+        print("skipped: failing system calls need strace (apt install strace)", file=sys.stderr)
+        return
+    for fault in FAULTS:
+        for number in range(points):
+            when = f"{3 + 7 * number}..{3 + 7 * number + 5}"
+            with _world() as world:
+                code, _ = under_fault(world, fault, when)
+                print(f"{fault} {when}: ended with {code}", flush=True)
+                yield from (f"{fault} {when}: {line}" for line in recovered(world))
+
+
+def _pairs(count: int) -> Iterator[str]:
+    with _world() as world, Controller(world.repository.folder, world.state) as first:
+        first.started()
+        for _ in range(count):
+            seconds, code, said = second_controller(world)
+            if not code or "another controller" not in said or seconds > 1:
+                yield f"a second controller: {seconds:.2f} s, code {code}: {said}"
+    print(f"{count} second controllers")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
