@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench crash lock clean
+.PHONY: help install demo test lint format docs simulate bench crash lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,6 +10,8 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PACKAGES := reconciler definitions state
 WORKERS ?= 2
+SEEDS ?= 20000
+START ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list the targets
@@ -45,6 +47,9 @@ format: install ## rewrite the sources in the house format
 
 docs: install ## write the generated parts of docs/ again
 	$(BIN)/python -m tests.project.write_docs
+
+simulate: install ## SEEDS=20000 random histories with every kind of fault, START=0 the first (tests/simulation)
+	$(BIN)/python -m tests.simulation run --seeds $(SEEDS) --start $(START) --workers $(WORKERS)
 
 bench: install ## measure the loop against named baselines
 	$(BIN)/python -m tests.bench

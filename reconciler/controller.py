@@ -32,13 +32,13 @@ from reconciler.inbox import Inbox
 from reconciler.loop import Loop, tick
 from reconciler.observed import Limits, Programs
 from reconciler.policy import allowed, allowed_secret
-from reconciler.requests import Request, adoptions, waiting
+from reconciler.requests import Request, adoptions, holdings, waiting
 from reconciler.secrets.env import EnvSecrets
 from reconciler.secrets.file import FileSecrets
 from reconciler.secrets.provider import SecretChain
 from reconciler.service import Service
 from reconciler.settings import Settings
-from state.changes import Change, Held, Retired
+from state.changes import Change, Retired
 from state.errors import Full
 from state.logs import AttemptLog, Logs
 from state.phases import TaskPhase
@@ -131,10 +131,9 @@ class _Controller:
         """In a database that may be older than what has run, nothing unfinished goes on before a person has decided."""
         if not self.store.held:
             return
-        cause = Cause("recovery", message="cold start")
-        held = [Held(uid, self.store.held, cause) for uid in self.store.undecided()]
-        self.store.commit(held, now)
-        log.warning("held: reconciler adopt says what goes on", reason=self.store.held, tasks=len(held))
+        tasks = self.store.snapshot(self.store.undecided()).tasks.values()
+        self.store.commit(list(holdings(self.store.held, tasks)), now)
+        log.warning("held: reconciler adopt says what goes on", reason=self.store.held, tasks=len(tasks))
 
     async def _turn(self, chores: Sequence[asyncio.Future[None]]) -> None:
         """Tick after tick, until told to end or idle; what is under way gets some seconds to end before us."""

@@ -4,15 +4,15 @@ Only adoption is asked for this way, because it is about this controller's past 
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from state.changes import Held, TaskAdvanced
+from state.changes import AttemptAdvanced, Held, TaskAdvanced
 from state.phases import Signal, TaskPhase
-from state.records import Cause, TaskRecord
+from state.records import Cause, TaskRecord, TaskSnapshot
 
 log = structlog.get_logger("reconciler.requests")
 
@@ -43,6 +43,19 @@ def _read(file: Path) -> Request | None:
         log.warning("a request cannot be read and is put aside", file=file.name, error=str(error))
         file.replace(file.with_suffix(".unreadable"))
         return None
+
+
+def holdings(why: str, tasks: Iterable[TaskSnapshot]) -> Iterator[Held | AttemptAdvanced]:
+    """What a start with an older database writes first: none of `tasks` goes on by itself.
+
+    That a call may be sent again was proven before what the database has forgotten, so it is looked at anew.
+    """
+    cause = Cause("recovery", message="cold start")
+    for task in tasks:
+        for attempt in task.attempts.values():
+            if attempt.in_flight and attempt.wake_at:
+                yield AttemptAdvanced(attempt.uid, attempt.path, None, cause, message=attempt.message)
+        yield Held(task.record.uid, why, cause)
 
 
 def adoptions(request: Request, records: Collection[TaskRecord]) -> Iterator[TaskAdvanced | Held]:

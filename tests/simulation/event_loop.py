@@ -43,7 +43,7 @@ class HandLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._hand_clock.elapsed
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # simpler than asyncio's generics
         """Run `func` whole at some later time, as a thread of `executor` might."""
         future = self.create_future()
         self.call_later(self._delay(), self._perform, future, func, args)

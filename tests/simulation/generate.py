@@ -14,6 +14,8 @@ def generate(seed: int) -> Case:
     luck = random.Random(seed)
     faults = frozenset(luck.sample(FAULTS, len(FAULTS) // 2))
     flows = tuple(_flow(luck, f"flow{number}") for number in range(luck.choice((1, 1, 2))))
+    if "restore" in faults:
+        flows = tuple(_without_endless_polls(flow) for flow in flows)
     return Case(
         seed,
         flows,
@@ -22,6 +24,15 @@ def generate(seed: int) -> Case:
         room=luck.choice((None, None, None, 1, 2)),
         hold=luck.random() < 0.1,
     )
+
+
+def _without_endless_polls(flow: Flow) -> Flow:
+    """In a restored database every poll is asked about first; where nobody can be asked it is lost, again and again."""
+    steps = []
+    for step in flow.steps:
+        works = (replace(work, polls=1) if work.on_lost == "retry" else work for work in step.works)
+        steps.append(replace(step, works=tuple(works)))
+    return replace(flow, steps=tuple(steps))
 
 
 def _flow(luck: random.Random, name: str) -> Flow:
@@ -63,6 +74,8 @@ def _step(luck: random.Random, name: str, earlier: list[str]) -> Step:
 def _work(luck: random.Random) -> Work:
     flavour = luck.choice(FLAVOURS)
     work = _any_work(luck, flavour)
+    if work.fails and luck.random() < 0.7:
+        work = replace(work, retry=max(work.fails, work.retry or 0))
     endless = work.timeout and work.timeout <= work.polls * (work.seconds + 3)  # lost each time, again for ever
     return replace(work, on_lost="hold") if endless and work.on_lost == "retry" else work
 
@@ -70,11 +83,11 @@ def _work(luck: random.Random) -> Work:
 def _any_work(luck: random.Random, flavour: str) -> Work:
     return Work(
         flavour,
-        fails=luck.choice((0, 0, 0, 0, 1, 2)),
+        fails=luck.choice((0, 0, 0, 0, 0, 0, 1, 2)),
         polls=luck.choice((1, 1, 1, 1, 2, 3)),
         seconds=luck.choice((0.0, 0.1, 0.5, 2.0, 6.0)),
         retry=luck.choice((None, None, 1, 2)),
-        timeout=luck.choice((None, None, None, 3, 10)),
+        timeout=luck.choice((None, None, None, None, 3, 10)),
         on_lost=luck.choice((None, None, "hold", "retry", "fail")),
         max_calls=luck.choice((None, None, None, 2)),
         cancel=luck.random() < 0.3,

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 DEDUPLICATING = frozenset({"get", "idempotent", "exists"})
 PROVABLE = frozenset({"process", "container", "verify"})
 """Flavours whose outcome a mere crash never makes unknown."""
-HARMLESS = frozenset({"crash", "disk_full", "fetch_error", "retention", "log_cut", "force_push", "empty_tree", "bad_file"})
+HARMLESS = frozenset(
+    {"crash", "disk_full", "fetch_error", "retention", "log_cut", "force_push", "empty_tree", "bad_file"}
+)
 """Faults that take nothing away from what targets know and say."""
 _FINAL_TASKS = frozenset({TaskPhase.FINISHED, TaskPhase.REVOKED, TaskPhase.FAILED})
 _BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
@@ -69,7 +71,10 @@ class Oracle:
     def restored(self) -> None:
         """The database was replaced by an older one."""
         self._rewritten = True
-        self._forgiven = set(self._world.target.executions)
+        work = self._world.target.work
+        # Whoever can be asked is asked first; but behind a lost attempt `onLost: retry` has decided already.
+        asked = {key for key in work if work[key].flavour in {"verify", "exists", "idempotent"}}
+        self._forgiven = set(work) - {key for key in asked if work[key].attempt.endswith("/1")}
         self._admitted.clear()
 
     def released(self) -> None:
@@ -140,7 +145,7 @@ class Oracle:
     def _executed_once(self) -> None:
         target = self._world.target
         for key, count in target.executions.items():
-            if count > 1 and key not in self._forgiven and target.work[key].flavour not in {"get"}:
+            if count > 1 and key not in self._forgiven and target.work[key].flavour != "get":
                 raise self._broken(f"I2 {key} was executed {count} times")
 
     def _admit(self, change: Admitted) -> None:
@@ -261,12 +266,20 @@ class Oracle:
             if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
                 self._world.reached("onLost: the same call again")
 
+    @property
+    def ends(self) -> dict[str, TaskPhase]:
+        """How each run stands, by name and run."""
+        records = [task.record for task in self._tasks.values()]
+        return {f"{record.name} {record.run}": record.phase for record in records}
+
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def restless(self, process: "Process") -> str:
         """What is not at rest, for a person."""
         live = [task for task in self._tasks.values() if task.record.live]
-        steps = [f"{t.record.name}:{p} {s.phase}" for t in live for p, s in t.steps.items() if s.phase not in ENDED_STEPS]
+        steps = [
+            f"{t.record.name}:{p} {s.phase}" for t in live for p, s in t.steps.items() if s.phase not in ENDED_STEPS
+        ]
         return ", ".join(steps) or "nothing that lives"
 
     def final(self, process: "Process") -> None:
@@ -278,6 +291,7 @@ class Oracle:
         left = {key for key, attempt in target.objects.items() if attempt not in self._world.lost_keys}
         if left := {key for key in left - self._forgiven if not target.work[key].unknown}:
             raise self._broken(f"I14 left at the target: {sorted(left)}")
+        process.store.checkpoint(above=0)
         findings = inspect(self._world.folder)
         if findings:
             raise self._broken(f"I12 {'; '.join(map(str, findings[:3]))}")

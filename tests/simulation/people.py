@@ -48,8 +48,7 @@ class People:
             case "remove":
                 return {path: text for path, text in files.items() if not path.endswith(f"{name}.yaml")}
             case "move":
-                moved = {f"moved/{path}" if path == f"{name}.yaml" else path: text for path, text in files.items()}
-                return moved
+                return {f"moved/{path}" if path == f"{name}.yaml" else path: text for path, text in files.items()}
             case "bad_file":
                 return {**files, "bad.yaml": _BROKEN}
             case "bad_flow" if flow:

@@ -19,11 +19,12 @@ from reconciler.inbox import Inbox
 from reconciler.judgement import Report
 from reconciler.loop import Loop, tick
 from reconciler.observed import Limits, Programs
+from reconciler.requests import Request, adoptions, holdings
 from reconciler.secrets.provider import SecretChain
 from state.changes import Change
 from state.errors import Fenced, Full
 from state.reader import Reader
-from state.records import AttemptRecord, Pin, Snapshot, SourceRecord, Uid
+from state.records import Pin, Snapshot, SourceRecord, Uid
 from state.store import Committed, Store
 from tests.simulation.drivers import SimulatedContainer, SimulatedHttp, SimulatedProcess
 from tests.simulation.event_loop import HandLoop, ProcessDied
@@ -112,8 +113,10 @@ class Process:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, ProcessDied):
-            self.world.failed = error
+        if isinstance(error, Full) and self.alive:
+            self.die("no space where the controller cannot do without")
+        elif error is not None and not isinstance(error, ProcessDied):
+            self.world.failed = self.world.failed or error
 
     # -- what may strike it ------------------------------------------------------------------------------------------
 
@@ -135,9 +138,9 @@ class Process:
         """What the kernel does for a process that is gone: its files are closed and its lock is free."""
         self.alive = False
         self.eventloop.drop()
+        self.reader.close()
         self.store._connection.close()
         self.store.folder.unlock()
-        self.reader.close()
 
     def inside_commit(self) -> None:
         """Everything is written and nothing committed."""
@@ -220,9 +223,38 @@ class Process:
     def _begin(self) -> None:
         """As in the controller: all that is not over, and what nobody will ask about again."""
         now = self.world.clock.now()
+        if self.store.held:
+            tasks = self.store.snapshot(self.store.undecided()).tasks.values()
+            self.store.commit(list(holdings(self.store.held, tasks)), now)
         self.loop.agenda.start(now)
         left = [Order(Verb.CLEAN, attempt, "", "") for attempt in self.store.uncleaned()]
         self.dispatch.begin(left, now)
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """Something is held or not adopted."""
+        return bool(self.store.held or self.reader.held_back())
+
+    def adopt(self) -> None:
+        """A person asks for everything that is held or not adopted."""
+        if self.store.held and not self.follower.library:
+            return self.world.mend()  # what the source says is refused, so nobody can decide about it yet
+        changes = list(adoptions(Request(Path("all.json"), "Ada", None), self.reader.held_back()))
+        self.world.note(f"a person adopts {len(changes)} tasks")
+        self.world.reached("adopted by a person")
+        self.inbox.ask(list(changes), [change.uid for change in changes])
+        self._spawn(self._decide(self.loop.ticks + 2))
+        return None
+
+    async def _decide(self, ticks: int) -> None:
+        """As in the controller: once what was asked for is durable."""
+        while self.loop.ticks < ticks:
+            await asyncio.sleep(1)
+            self.inbox.ask([], [])
+        if self.store.held:
+            self.world.oracle.released()
+            await self.eventloop.run_in_executor(None, self.store.release)
+            self.follower.decided()
 
     async def _turn(self, limits: Limits) -> None:
         world = self.world
@@ -302,8 +334,3 @@ class Process:
 def _said(report: Report) -> str:
     text = str(report.observation)
     return text if len(text) < 240 else f"{text[:200]}… {len(text)} characters"
-
-
-def log_key(attempt: AttemptRecord) -> str:
-    """How an attempt is named in a history."""
-    return f"{attempt.path} #{attempt.number}"

@@ -109,5 +109,5 @@ def words_of(call: Call) -> dict[str, str]:
     request: Any = call.request
     if "query" in request:
         return {name: str(value) for name, value in request["query"].items()}
-    pairs = [word.split("=", 1) for word in (request.get("command") or request.get("exec"))[1:]]
-    return {name: value for name, value in pairs}
+    pairs = [word.partition("=")[::2] for word in (request.get("command") or request.get("exec"))[1:]]
+    return dict(pairs)

@@ -1,25 +1,19 @@
 """The world of one case: time, people who commit, machines, a wire, and controllers that live and die in it.
 
-Nothing here waits and nothing is random beyond the case's own luck. `run` plays the case to its end and returns the
-history, what was reached, and what the oracle found wrong.
+Nothing here waits and nothing is random beyond the case's own luck.
 """
 
 import heapq
+import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
-from reconciler.requests import Request, adoptions
 from state.backup import backup, restore
 from state.changes import Retired
-from state.phases import TaskPhase
 from state.records import Cause
-from tests.simulation.case import Case
+from tests.simulation.case import Case, Operation
 from tests.simulation.chance import Chance
 from tests.simulation.event_loop import Clock
 from tests.simulation.oracle import Oracle, Violation
@@ -29,7 +23,6 @@ from tests.simulation.source import Repository
 from tests.simulation.target import Target
 
 RATES = {
-    "crash": 0.04,
     "lost_request": 0.15,
     "lost_reply": 0.2,
     "duplicate_reply": 0.2,
@@ -45,22 +38,13 @@ RATES = {
     "log_cut": 0.3,
 }
 TIMED = ("target_restart", "clock_forward", "clock_back", "second_controller", "retention")
+COMMON = frozenset({"C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C11"})
+OFTEN, SELDOM = 0.03, 0.15
+"""How likely a death is at a yield point that every case passes many times, and at one that few reach."""
 CRASHES = 6
 TURNS = 60_000
 PATIENCE = 4000.0
 """Seconds after the last fault in which everything must have come to rest."""
-MEMORY = Path("/dev/shm")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a case."""
-
-    case: Case
-    history: tuple[str, ...]
-    reached: Counter[str]
-    points: int
-    violation: str = ""
 
 
 class World:
@@ -159,21 +143,13 @@ class World:
 
     def _release(self) -> None:
         """A person has looked: what was held or not adopted goes on."""
-        process = self.processes[-1]
-        if not hasattr(process, "loop"):
+        process = self.processes[-1] if self.processes else None
+        if process is None or not hasattr(process, "loop"):
             return self.at(self.clock.elapsed + 1, self._release)
-        self._release_due = False
-        uids = process.store.live()
-        records = [task.record for task in process.store.snapshot(uids).tasks.values()]
-        changes = list(adoptions(Request(Path("all.json"), "Ada", None), records))
-        if changes:
-            self.reached("adopted by a person")
-            process.inbox.ask(list(changes), [change.uid for change in changes])
-        if process.store.held:
-            self.note("a person releases the held database")
-            self.oracle.released()
-            process.store.release()
-            process.inbox.ask([], uids)
+        self._release_due = process.waits_for_a_person
+        if self._release_due:
+            process.adopt()
+            self.at(self.clock.elapsed + 9, self._release)
         return None
 
     def _too_late(self) -> None:
@@ -183,17 +159,12 @@ class World:
         """A controller has nothing to do now or later; only with everybody's work done is this the end."""
         if self._release_due or process is not self.processes[-1]:
             return
-        if process.store.held or self._unadopted(process):
+        if process.waits_for_a_person:
             self._release_due = True
-            self.at(self.clock.elapsed + 1, self._release)
+            self.at(self.clock.elapsed + 3, self._release)
         else:
             self.oracle.final(process)
             self.over = True
-
-    @staticmethod
-    def _unadopted(process: Process) -> bool:
-        tasks = process.store.snapshot(process.store.live()).tasks.values()
-        return any(task.record.phase is TaskPhase.UNADOPTED for task in tasks)
 
     # -- controllers -------------------------------------------------------------------------------------------------
 
@@ -220,7 +191,8 @@ class World:
         elif self.calm or "crash" not in self.case.faults or self._kills >= CRASHES:
             killed = False
         else:
-            killed = self.chance.roll("crash", name, self.found[name]) < RATES["crash"]
+            rate = OFTEN if name.partition(" ")[0] in COMMON else SELDOM
+            killed = self.chance.roll("crash", name, self.found[name]) < rate
         if killed:
             self._kills += 1
             self.reached(f"crash at {name}")
@@ -311,12 +283,17 @@ class World:
         self._wire_busy_until = max(time, self._wire_busy_until)
         self.at(self._wire_busy_until, what)
 
-    def _operate(self, operation: object) -> None:
-        text = self.people.operate(operation, self.clock.now())  # type: ignore[arg-type]  # an Operation
+    def _operate(self, operation: Operation) -> None:
+        text = self.people.operate(operation, self.clock.now())
+        self.reached(f"people: {operation.kind}")
         self.note(text)
         if self.processes and hasattr(self.processes[-1], "hint"):
             process = self.processes[-1]
             process.eventloop.call_later(self.delay("hint"), process.hint.set)
+
+    def mend(self) -> None:
+        """People put back what a refused revision took away."""
+        self._operate(Operation(self.clock.elapsed, "mend"))
 
     def reached(self, name: str) -> None:
         """One more time that something interesting happened."""
@@ -328,45 +305,4 @@ class World:
 
 
 def _nothing() -> int:
-    import os
-
     return os.open(os.devnull, os.O_RDONLY)
-
-
-def play(case: Case) -> Outcome:
-    """Play `case`; a violation is part of the outcome."""
-    folder = Path(tempfile.mkdtemp(prefix="rc-", dir=MEMORY if MEMORY.is_dir() else None))
-    world = World(case, folder)
-    text = ""
-    with _quiet(world):
-        try:
-            world.run()
-        except Violation as violation:
-            text = str(violation)
-            world.note(f"VIOLATION {text}")
-        finally:
-            for process in world.processes:
-                process.bury()
-            shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(case, tuple(world.history), world.found, world.points, text)
-
-
-class _quiet:
-    """What the product logs becomes part of the history, and a logged exception is a violation."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def __enter__(self) -> None:
-        self._before = structlog.get_config()
-        structlog.configure(processors=[self._take], cache_logger_on_first_use=False)
-
-    def __exit__(self, *_: object) -> None:
-        structlog.configure(**self._before)
-
-    def _take(self, _logger: object, method: str, event: dict[str, object]) -> dict[str, object]:
-        error = event.get("exc_info")
-        self._world.note(f"log {method}: {event['event']}" + (f" {error!r}" if error else ""))
-        if isinstance(error, Exception):
-            self._world.oracle.surprised(error)
-        raise structlog.DropEvent

@@ -1,0 +1,123 @@
+"""`python -m tests.simulation run|replay|pairs`: campaigns of seeds, the readable history of one, and crash pairs."""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tests.simulation.campaign import Tally, campaign, pairs, play_all
+from tests.simulation.canonical import CASES
+from tests.simulation.case import Case
+from tests.simulation.generate import generate
+from tests.simulation.play import play
+from tests.simulation.shrink import shrink
+from tests.simulation.sometimes import SOMETIMES
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+console = Console()
+
+
+@app.command()
+def run(
+    seeds: Annotated[int, typer.Option(help="how many seeds")] = 2000,
+    start: Annotated[int, typer.Option(help="the first seed")] = 0,
+    workers: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
+    shrunk: Annotated[int, typer.Option(help="how many failures to make small and keep in the corpus")] = 3,
+) -> None:
+    """Play a campaign; 1 if an invariant broke or something that must sometimes happen never did."""
+    began = time.monotonic()
+    with _progress() as progress:
+        task = progress.add_task("seeds", total=seeds, rate="", failed=0)
+
+        def told(tally: Tally) -> None:
+            rate = tally.played / (time.monotonic() - began)
+            progress.update(task, completed=tally.played, rate=f"{rate:.0f} seeds/s", failed=len(tally.failed))
+
+        tally = campaign(start, seeds, workers, told)
+    _report(tally, time.monotonic() - began)
+    for case, _ in tally.failed[:shrunk]:
+        _keep(case)
+    raise typer.Exit(1 if tally.failed or tally.missing else 0)
+
+
+@app.command()
+def replay(
+    what: Annotated[str, typer.Argument(help="a seed, a file of the corpus, or the name of a workflow")],
+) -> None:
+    """Print the history of one case: commits, actions, faults, observations."""
+    outcome = play(_case(what))
+    for line in outcome.history:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{outcome.points} yield points; {outcome.violation or 'every invariant holds'}", markup=False)
+    raise typer.Exit(1 if outcome.violation else 0)
+
+
+@app.command("pairs")
+def crash_pairs(name: Annotated[str, typer.Argument(help="a workflow; all of them without")] = "") -> None:
+    """Crash the canonical workflows at every two of their yield points."""
+    total = Tally()
+    for each in [name] if name else CASES:
+        tally = play_all(pairs(each))
+        console.print(f"{each}: {tally.played} pairs, {len(tally.failed)} violations")
+        total.add(tally)
+    for case, violation in total.failed[:10]:
+        console.print(f"{case.crash_at}: {violation}", markup=False)
+    raise typer.Exit(1 if total.failed else 0)
+
+
+def _case(what: str) -> Case:
+    if what.isdigit():
+        return generate(int(what))
+    return CASES[what] if what in CASES else Case.from_json(Path(what).read_text(encoding="utf-8"))
+
+
+def _keep(case: Case) -> None:
+    """Make a failing case small, keep it for ever, and say how to see it again."""
+    small = shrink(case)
+    CORPUS.mkdir(exist_ok=True)
+    file = CORPUS / f"seed-{case.seed}.json"
+    file.write_text(small.to_json(), encoding="utf-8")
+    console.print(f"seed {case.seed}, made small: python -m tests.simulation replay {file.relative_to(Path.cwd())}")
+
+
+def _report(tally: Tally, seconds: float) -> None:
+    table = Table("crash points and branches", "times", box=None)
+    for name in sorted(SOMETIMES):
+        times = tally.reached[name]
+        table.add_row(name, str(times), style="" if times else "red")
+    console.print(table)
+    for case, violation in tally.failed[:10]:
+        console.print(f"seed {case.seed}: {violation[:300]}", markup=False, style="red")
+    _list("never reached", tally.missing)
+    rate = tally.played / seconds
+    console.print(
+        f"{tally.played} seeds, {tally.turns} yield points, {rate:.0f} seeds/s, {len(tally.failed)} violations"
+    )
+
+
+def _list(what: str, names: Iterable[str]) -> None:
+    for name in names:
+        console.print(f"{what}: {name}", style="red")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}, {task.fields[failed]} violations"),
+        console=console,
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,90 @@
+"""Many cases, counted: what failed, how fast it went, and whether everything that must sometimes happen did.
+
+A campaign that never reached a crash point or a recovery path proves nothing about it, so it counts as failed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from tests.simulation.canonical import CASES
+from tests.simulation.case import Case
+from tests.simulation.generate import generate
+from tests.simulation.play import Outcome, play
+from tests.simulation.sometimes import SOMETIMES
+
+CHUNK = 25
+
+
+@dataclass
+class Tally:
+    """What a campaign came to. `failed`: case and violation."""
+
+    played: int = 0
+    turns: int = 0
+    reached: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[Case, str]] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Count another part of the same campaign."""
+        self.played += other.played
+        self.turns += other.turns
+        self.reached.update(other.reached)
+        self.failed += other.failed
+
+    @property
+    def missing(self) -> list[str]:
+        """What has never happened and should have."""
+        return sorted(name for name in SOMETIMES if not self.reached[name])
+
+
+def play_all(cases: Iterable[Case]) -> Tally:
+    """Play cases one after the other."""
+    tally = Tally()
+    for case in cases:
+        outcome = play(case)
+        tally.played += 1
+        tally.turns += outcome.points
+        tally.reached.update(outcome.reached)
+        if outcome.violation:
+            tally.failed.append((case, outcome.violation))
+    return tally
+
+
+def play_seeds(seeds: range) -> Tally:
+    """Play the cases of these seeds."""
+    return play_all(map(generate, seeds))
+
+
+def campaign(start: int, count: int, workers: int, told: Callable[[Tally], None]) -> Tally:
+    """Play `count` seeds from `start` on in `workers` processes; `told` hears the sum after every part."""
+    parts = [range(first, min(first + CHUNK, start + count)) for first in range(start, start + count, CHUNK)]
+    total = Tally()
+    with ProcessPoolExecutor(workers) as pool:
+        for tally in pool.map(play_seeds, parts):
+            total.add(tally)
+            told(total)
+    return total
+
+
+def single_crashes(name: str) -> Iterator[tuple[Case, Outcome, Outcome]]:
+    """A canonical workflow crashed at each of its yield points: (case, its outcome, the outcome without a crash)."""
+    case = CASES[name]
+    calm = play(case)
+    for point in range(1, calm.points + 1):
+        crashed = _crashed(case, point)
+        yield crashed, play(crashed), calm
+
+
+def pairs(name: str) -> Iterator[Case]:
+    """A canonical workflow with every two crashes; the second one counts on through the recovery from the first."""
+    case = CASES[name]
+    points = play(case).points
+    for pair in combinations(range(1, points + points // 2), 2):
+        yield _crashed(case, *pair)
+
+
+def _crashed(case: Case, *points: int) -> Case:
+    return Case(case.seed, case.flows, case.operations, crash_at=points, note="crashed on purpose")

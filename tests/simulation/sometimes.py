@@ -1,0 +1,60 @@
+"""What every campaign must have reached, or it proves nothing: crash points, recovery paths, faults and ends."""
+
+from tests.simulation.case import FAULTS
+
+POINTS = (
+    "C0 fetch",
+    "C1 blobs",
+    "C2 planned, not committed",
+    "C3 inside the commit",
+    "C4 committed, orders begun",
+    "C5 committed, nothing sent",
+    "C6 before the first byte",
+    "C6 before the exec is made",
+    "C7 acted on, no reply yet",
+    "C7 made, its handle unknown",
+    "C8 reply, not recorded",
+    "C8 handle known, not recorded",
+    "C9 handle recorded, not started",
+    "C9 while looking",
+    "C9 while watching",
+    "C10 ended, not recorded",
+    "C11 while the log is copied",
+    "C13 before the clean-up",
+    "C14 cleaned up, not recorded",
+    "C15 before the cancel",
+    "C15 cancelled, not recorded",
+)
+"""C12 is C3 with a result in it, C16-C19 wait for triggers, webhooks and migrations, C20 and C21 are faults here."""
+
+_COMMITS = {"force_push", "empty_tree", "bad_file", "crash"}
+
+SOMETIMES: frozenset[str] = frozenset(
+    [
+        *POINTS,
+        *(f"crash at {point}" for point in POINTS),
+        *(f"fault: {fault}" for fault in FAULTS if fault not in _COMMITS),
+        "restored by hand",
+        "adopted by a person",
+        "fenced",
+        "adopt: already exists",
+        "adopt: exec ended",
+        "adopt: exec made, never started",
+        "adopt: exec running",
+        "adopt: exec without a handle never started",
+        "adopt: process ended",
+        "adopt: process never started",
+        "adopt: process running",
+        "verify: found",
+        "verify: not found",
+        "verify: running",
+        "onLost: step lost",
+        "onLost: step retrying",
+        "onLost: step failed",
+        "onLost: the same call again",
+        *(f"attempt {phase}" for phase in ("succeeded", "failed", "timed_out", "cancelled", "lost")),
+        *(f"step {phase}" for phase in ("succeeded", "failed", "skipped", "lost", "cancelled", "queued", "retrying")),
+        *(f"task {phase}" for phase in ("unadopted", "suspended", "removed", "revoked", "failed", "finished")),
+        *(f"people: {kind}" for kind in ("force_push", "empty_tree", "bad_file", "bad_flow", "revert", "move", "run")),
+    ]
+)
