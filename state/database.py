@@ -79,7 +79,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise as_state_error(error, path) from error
-    except ForeignRow as error:
+    except (ForeignRow, UnicodeDecodeError) as error:
         raise damaged(path, str(error)) from error
 
 

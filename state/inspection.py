@@ -80,7 +80,7 @@ def inspect(state: Path) -> list[Finding]:
             require_ours(connection, database)
             connection.execute("BEGIN")
             return [*_log(database), *(finding for part in _PARTS for finding in part(connection))]
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError, ForeignRow) as error:
             return [Finding("the file is damaged", str(error))]
 
 

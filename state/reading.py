@@ -56,7 +56,7 @@ class Reading:
                     error = problem
                 except _Moved as problem:
                     error = problem
-                except ForeignRow as problem:
+                except (ForeignRow, UnicodeDecodeError) as problem:
                     raise damaged(self.path, str(problem)) from problem
                 sleep(pause)
         raise Unreadable(f"{self.path} cannot be read now ({error}): is its controller starting? Try again") from error

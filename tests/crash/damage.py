@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import StateError
+from state.folder import StateFolder
 from state.inspection import inspect
 from state.phases import StepPhase, TaskPhase
 from state.records import TaskSnapshot, Uid
@@ -30,6 +31,7 @@ class Outcome(StrEnum):
     HELD = "held as older"
     SAME = "read as before"
     FOUND = "found by check-state"
+    UNSENT = "without a commit that nobody had acted upon yet"
     CHANGED = "changed unseen, in a value that no history covers"
     FORGOTTEN = "FORGOTTEN WITHOUT A WORD"
     WRONG = "A SUCCESS THAT WAS NOT"
@@ -52,6 +54,7 @@ class Content:
     """What a store says: how far it came, and every task whole."""
 
     sequence: int
+    noted: int  # how far the folder said it had come
     held: str
     tasks: Mapping[Uid, TaskSnapshot]
 
@@ -91,7 +94,9 @@ def _compared(folder: Path, before: Content, after: Content) -> Outcome:
         return Outcome.HELD
     if set(_successes(after)) - set(_successes(before)):
         return Outcome.WRONG
-    if after.sequence < before.sequence or after.tasks.keys() != before.tasks.keys():
+    if after.sequence < before.sequence:
+        return Outcome.UNSENT if after.sequence >= before.noted else Outcome.FORGOTTEN
+    if after.tasks.keys() != before.tasks.keys():
         return Outcome.FORGOTTEN
     if after.tasks == before.tasks:
         return Outcome.SAME
@@ -106,9 +111,10 @@ def _successes(content: Content) -> Iterator[tuple[str, str]]:
 
 def _content(folder: Path) -> Content:
     """What a controller would find, without what its start itself writes."""
+    noted = StateFolder(folder).read_sequence()
     store = Store.open(folder)
     uids = store._column("SELECT uid FROM tasks ORDER BY number")
-    return Content(store._sequence, store.held, store.snapshot(uids).tasks)
+    return Content(store._sequence, noted, store.held, store.snapshot(uids).tasks)
 
 
 def _copied(state: Path, folder: Path) -> Path:

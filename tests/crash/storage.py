@@ -5,13 +5,14 @@ The pieces are used by `test_storage.py`, which runs a few of each.
 
 import argparse
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from state.inspection import inspect
@@ -102,6 +103,13 @@ def killed_state(world: World) -> Path:
     return world.state
 
 
+def settled(state: Path) -> Path:
+    """The same with everything in the database itself, where no checksum is beside it."""
+    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return state
+
+
 def spoiled(state: Path, scratch: Path, flips: int, cuts: int, seed: int = 1) -> list[tuple[Case, Outcome, str]]:
     return judged(state, scratch, list(cases(state, flips, cuts, seed)))
 
@@ -136,7 +144,9 @@ def _world() -> Iterator[World]:
 
 def _damage(flips: int, cuts: int) -> Iterator[str]:
     with _world() as world:
-        found = spoiled(killed_state(world), world.state.parent / "cases", flips, cuts)
+        scratch = world.state.parent
+        found = spoiled(killed_state(world), scratch / "killed", flips // 2, cuts // 2)
+        found += spoiled(settled(world.state), scratch / "settled", flips - flips // 2, cuts - cuts // 2)
     for kind, count in Counter(
         (each.file, "cut" if each.cut else "flip", str(what)) for each, what, _ in found
     ).items():

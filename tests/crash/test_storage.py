@@ -23,6 +23,7 @@ from tests.crash.storage import (
     recovered,
     remount,
     second_controller,
+    settled,
     small_disk,
     spoiled,
     under_fault,
@@ -177,7 +178,8 @@ def test_a_state_folder_that_became_read_only_is_an_error_and_stays_readable(wor
 
 def test_spoiled_files_are_refused_or_held_and_never_believed(world, tmp_path):
     """`python -m tests.crash.storage` does more of it."""
-    found = spoiled(killed_state(world), tmp_path / "cases", flips=60, cuts=20)
+    found = spoiled(killed_state(world), tmp_path / "killed", flips=30, cuts=10)
+    found += spoiled(settled(world.state), tmp_path / "settled", flips=30, cuts=10)
 
     print(Counter(f"{each.file} {'cut' if each.cut else 'flip'}: {outcome}" for each, outcome, _ in found))
     assert [f"{case}: {outcome} {said}" for case, outcome, said in found if outcome in NEVER] == []
