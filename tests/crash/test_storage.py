@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.cli.failure import DONE, FAILED
 from state.database import VERSION
-from state.phases import TaskPhase
+from state.phases import StepPhase, TaskPhase
 from state.reader import Reader
 from tests.controllers import Controller, conditions, run_until_idle
 from tests.crash.campaign import strace_works
@@ -154,10 +154,31 @@ def _on_a_small_disk(world, disk):
         assert len(world.target.requests) == seen
         remount(disk, "size=64m")
         filler.unlink()
-        controller.until(lambda: len(tasks_in(world.state)) == len(world.tasks) and not open_tasks(world), 40)
+        controller.until(lambda: _over(world), 40)
         assert "dispatch goes on" in controller.text
         assert controller.terminate() == DONE
-    assert violations(world) == []
+    tasks = tasks_in(world.state)
+    lost = [name for name, each in tasks.items() if _posted(world, each) and not _recorded(each)]
+    assert lost == []
+    # a command that had no room for its output has failed, and says so
+    failed = {name for name, each in tasks.items() if each.record.phase is TaskPhase.FAILED}
+    assert [line for line in violations(world) if line.split()[0] not in failed] == []
+    assert all(tasks[name].steps["run"].phase is StepPhase.FAILED for name in failed)
+
+
+def _over(world):
+    tasks = tasks_in(world.state)
+    return len(tasks) == len(world.tasks) and not any(each.record.live for each in tasks.values())
+
+
+def _posted(world, each):
+    return any(
+        key.strip('"').startswith(each.attempts["once"].key) for key in executed(world) if "once" in each.attempts
+    )
+
+
+def _recorded(each):
+    return each.steps["once"].phase is StepPhase.SUCCEEDED
 
 
 def test_a_state_folder_that_became_read_only_is_an_error_and_stays_readable(world, tmp_path, monkeypatch):
