@@ -17,8 +17,9 @@ from reconciler.inbox import Inbox, News
 from reconciler.judgement import judge
 from reconciler.observed import Limits, Observed, Programs
 from reconciler.plan.whole import plan
-from state.changes import Change, TaskChange
+from state.changes import Change, Retired, TaskChange, uid_of
 from state.errors import StateError
+from state.phases import IllegalTransition
 from state.records import Identity, Uid
 from state.store import Committed, Store
 
@@ -38,7 +39,8 @@ class Scope:
     def of(self, uid: Uid) -> "Scope":
         """The same news for one task alone, without files."""
         reports = [report for report in self.news.reports if report.uid == uid]
-        return Scope(News(reports=reports), (uid,))
+        changes = [change for change in self.news.changes if uid_of(change) == uid]
+        return Scope(News(reports=reports, changes=changes), (uid,))
 
     def without_tasks(self) -> "Scope":
         """The rest of it: the files and the source."""
@@ -121,10 +123,10 @@ async def tick(loop: Loop, now: datetime) -> Plan:
 async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     """Decide about one scope, write it, and begin what it orders."""
     news = scope.news
-    observed = loop.observe(scope).after(news.changes, now)
+    asked, observed = _asked(news.changes, loop.observe(scope), now)
     judged = loop.judge(news, observed, now)
     planned = plan(loop.agenda.desired, observed.after(judged, now), now)
-    changes: list[Change] = [*news.changes, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
+    changes: list[Change] = [*asked, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
     committed = await loop.commit(changes, now)
     known = {**observed.snapshot.tasks, **committed.snapshot.tasks}  # an empty commit answers with nothing
     loop.agenda.settle(planned, known, scope.tasks, now)
@@ -149,6 +151,26 @@ async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:
             log.exception("a task is left alone until the next start", tasks=part.tasks)
     actions = tuple(action for each in plans for action in each.actions)
     return Plan(actions, frozenset(uid for each in plans for uid in each.parked))
+
+
+def _asked(changes: Iterable[TaskChange], observed: Observed, now: datetime) -> tuple[list[TaskChange], Observed]:
+    """What was asked for and still fits, and the world after it; what was asked for twice fits once.
+
+    A run whose file is compared in this turn is not let go in it: retention asks again.
+    """
+    fitting: list[TaskChange] = []
+    for change in changes:
+        task = observed.snapshot.tasks.get(uid_of(change))
+        compared = task is not None and task.record.identity in observed.identities
+        if task is None or (compared and isinstance(change, Retired)):
+            continue
+        try:
+            observed = observed.after([change], now)
+        except IllegalTransition as error:
+            log.warning("what was asked for does not fit any more", uid=task.record.uid, error=str(error))
+        else:
+            fitting.append(change)
+    return fitting, observed
 
 
 def _source(news: News) -> Iterable[Change]:

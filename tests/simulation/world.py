@@ -41,7 +41,7 @@ TIMED = ("target_restart", "clock_forward", "clock_back", "second_controller", "
 COMMON = frozenset({"C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C11"})
 OFTEN, SELDOM = 0.03, 0.15
 """How likely a death is at a yield point that every case passes many times, and at one that few reach."""
-CRASHES = 6
+CRASHES = 4
 TURNS = 60_000
 PATIENCE = 4000.0
 """Seconds after the last fault in which everything must have come to rest."""
