@@ -43,7 +43,7 @@ class Dispatch:
         self._allowed = allowed
         self._secrets = secrets
         self._log_of = log_of
-        self._under_way: dict[Place, tuple[Verb, asyncio.Task[None]]] = {}
+        self._under_way: dict[Place, tuple[Order, asyncio.Task[None]]] = {}
         self._prepared: dict[Place, asyncio.Event] = {}
         self.sent = 0
 
@@ -60,21 +60,29 @@ class Dispatch:
                 earlier[1].cancel()
             self._prepared.pop(order.place, None)
             task = asyncio.create_task(self._carry_out(order, now, earlier[1] if earlier else None))
-            self._under_way[order.place] = (order.verb, task)
+            self._under_way[order.place] = (order, task)
             self.sent += 1
 
     def landed(self, report: Report) -> None:
         """The loop has taken a report: nothing flies there any more, unless it only tells of a handle."""
-        where = place(report.uid, report.path, report.attempt, report.verb)
-        known = self._under_way.get(where)
-        if known and known[0] is report.verb and not report.prepared:
-            del self._under_way[where]
+        if self._is_of_what_flies(report) and not report.prepared:
+            del self._under_way[place(report.uid, report.path, report.attempt, report.verb)]
 
     def release(self, report: Report) -> None:
         """The handle in a `prepared` report is durable: what it names may be started."""
-        event = self._prepared.pop((report.uid, report.path), None)
-        if event:
-            event.set()
+        if report.prepared and self._is_of_what_flies(report):
+            event = self._prepared.pop((report.uid, report.path), None)
+            if event:
+                event.set()
+
+    def _is_of_what_flies(self, report: Report) -> bool:
+        """Whether a report is the answer to the order under way at its place, and not a late one to an earlier order."""
+        order, _ = self._under_way.get(place(report.uid, report.path, report.attempt, report.verb), (None, None))
+        if order is None:
+            return False
+        attempt = order.attempt
+        asked = (order.verb, attempt.number, attempt.call, attempt.resends)
+        return asked == (report.verb, report.attempt, report.call, report.resends)
 
     async def close(self) -> None:
         """Let go of everything; work at the targets goes on and is found again."""

@@ -54,6 +54,6 @@ CASES: dict[str, Case] = {
         _step("a", GET, PROCESS, timeout=15),
         _step("b", Work("process", seconds=20.0, timeout=3)),
         _step("c", Work("container", seconds=20.0)),
-        operations=(Operation(2.0, "revoke", "task"), Operation(2.5, "remove", "task")),
+        operations=(Operation(2.0, "revoke", "task"), Operation(12.0, "remove", "task")),
     ),
 }

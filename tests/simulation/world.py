@@ -258,6 +258,9 @@ class World:
             process.die("the database is restored")
             process.bury()
         self.processes.clear()
+        self.at(self._wire_busy_until, self._replace_database)  # what is on the wire arrives before anybody restores
+
+    def _replace_database(self) -> None:
         epochs = [int(text) for text in (self._backup_epoch, (self.folder / "epoch").read_text())]
         if epochs[0] < epochs[1] and self.chance.roll("restore by hand") < 0.7:
             self.note("fault: the database is replaced by hand")
