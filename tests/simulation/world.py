@@ -72,6 +72,7 @@ class World:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
         self._release_due = False
+        self._replacing = False
         self._wire_busy_until = 0.0
         self._backup_epoch = 0
         self._backup = folder / "backup.db"
@@ -170,13 +171,15 @@ class World:
 
     def start(self) -> None:
         """A controller begins its life, unless there is one that nobody has followed."""
+        if self._replacing:
+            return self.at(self.clock.elapsed + 0.5, self.start)
         if any(process.alive and process.store.epoch == self.oracle.epoch for process in self.processes):
-            return
+            return None
         self._lives += 1
         self.note(f"controller {self._lives} starts")
         process = Process(self, self._lives, self.folder)
         self.processes.append(process)
-        process.begin()
+        return process.begin()
 
     def died(self, process: Process) -> None:
         """Somebody starts it again."""
@@ -258,9 +261,11 @@ class World:
             process.die("the database is restored")
             process.bury()
         self.processes.clear()
+        self._replacing = True
         self.at(self._wire_busy_until, self._replace_database)  # what is on the wire arrives before anybody restores
 
     def _replace_database(self) -> None:
+        self._replacing = False
         epochs = [int(text) for text in (self._backup_epoch, (self.folder / "epoch").read_text())]
         if epochs[0] < epochs[1] and self.chance.roll("restore by hand") < 0.7:
             self.note("fault: the database is replaced by hand")
