@@ -21,7 +21,9 @@ def ask() -> Iterator[Ask]:
     thread.start()
 
     def get(path: str, key: str = "") -> dict:
-        request = Request(f"http://127.0.0.1:{server.server_port}{path}", headers={"Idempotency-Key": key} if key else {})
+        request = Request(
+            f"http://127.0.0.1:{server.server_port}{path}", headers={"Idempotency-Key": key} if key else {}
+        )
         with urlopen(request, timeout=5) as response:
             return json.load(response)
 
@@ -64,7 +66,9 @@ def test_an_unknown_path_is_not_found_and_not_counted(ask):
     assert ask("/counts")["paths"] == {}
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:9999", "192.0.2.1:80", "example.org:80", "127.0.0.1", "127.0.0.1:99999", "::1:80"])
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:9999", "192.0.2.1:80", "example.org:80", "127.0.0.1", "127.0.0.1:99999", "::1:80"]
+)
 def test_only_loopback_addresses_are_listened_on(listen):
     with pytest.raises(SettingsError):
         demo_service.start(listen)
