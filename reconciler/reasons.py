@@ -42,6 +42,12 @@ ATTEMPT_REASONS = {
     AttemptPhase.CANCELLED: "Cancelled",
     AttemptPhase.LOST: "Lost",
 }
+ADVICE = {
+    "Suspended": "commit `control: {state: running}` to go on",
+    "Removed": "put the file back to go on",
+    "Lost": "look at the target, then commit `control: {{run: {run}}}` to run all of it again",
+}
+"""By reason: what a person commits who wants a task to go on; only what this version of the controller acts on."""
 _NEEDS_A_PERSON = frozenset({"Unadopted", "DefinitionRejected", RESTORED_OLDER})
 
 

@@ -10,11 +10,22 @@ from datetime import datetime
 from math import ceil
 
 from definitions.program import Node, Program
+from reconciler.reasons import ADVICE
 from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
 
 STOPPED_STEPS = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 ACTIVE_STEPS = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
+_CALLS = {"http": "is calling", "script": "is computing"}
+_PARKED = {
+    TaskPhase.UNADOPTED: "waits for its task to be adopted: `reconciler adopt`",
+    TaskPhase.CREATED: "waits for its task to start",
+    TaskPhase.SUSPENDED: f"waits for its task to be resumed: {ADVICE['Suspended']}",
+    TaskPhase.REMOVED: f"waits for its task to be restored: {ADVICE['Removed']}",
+    TaskPhase.REVOKING: "is not started any more: its task is being revoked",
+    TaskPhase.REVOKED: "was not started: its task was revoked",
+    TaskPhase.FAILED: "was not started: its task has failed",
+}
 _OUTCOMES = {StepPhase.FAILED: "failed", StepPhase.LOST: "has an unknown outcome", StepPhase.CANCELLED: "was stopped"}
 
 
@@ -87,9 +98,7 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
         case TaskPhase.SUSPENDED:
             return _suspended(record, now) + _still_running(task, program)
         case TaskPhase.REMOVED:
-            return "its file was removed: nothing new starts; add the file again to go on" + _still_running(
-                task, program
-            )
+            return f"its file was removed: nothing new starts; {ADVICE['Removed']}" + _still_running(task, program)
         case TaskPhase.REVOKING:
             return f"being revoked: {_count(sum(not each.ended for each in task.attempts.values()), 'attempt')} still to stop"
         case TaskPhase.FAILED:
@@ -102,19 +111,23 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
 
 def step_sentence(task: TaskSnapshot, program: Program, where: Place, now: datetime) -> str:
     """Why one step is where it is; for an ended one what its last attempt said."""
+    path, parked = where.node.path, _parked(task.record)
     match where.phase:
         case StepPhase.WAITING:
             return _waits(task, program, where.node)
+        case StepPhase.QUEUED | StepPhase.RETRYING if parked:
+            said = _said(where)
+            return f"{path} {parked}" + (f"; before that: {said}" if said else "")
         case StepPhase.QUEUED:
-            return f"{where.node.path} is queued: {where.step.message or 'no room for another call now'}"
+            return f"{path} is queued: {where.step.message or 'no room for another call now'}"
         case StepPhase.RETRYING:
             return _retrying(where, now)
         case StepPhase.RUNNING:
-            return _running(where, now)
+            return _running(task, program, where, now)
         case StepPhase.LOST:
-            return _held(where)
+            return _held(task.record, where)
         case StepPhase.FAILED:
-            return f"{where.node.path} failed: {_said(where) or 'without a message'}"
+            return f"{path} failed: {_said(where) or 'without a message'}"
         case _:
             return _said(where)
 
@@ -148,19 +161,43 @@ def _names(paths: list[str]) -> str:
     return paths[0] if len(paths) == 1 else f"{', '.join(paths[:-1])} and {paths[-1]}"
 
 
+def _parked(record: TaskRecord) -> str:
+    """What a step that could go on waits for while its task does not let it; empty where the task does."""
+    if record.held and record.live:
+        return _PARKED[TaskPhase.UNADOPTED]
+    return _PARKED.get(record.phase, "")
+
+
 def _waits(task: TaskSnapshot, program: Program, node: Node) -> str:
+    if stopped := _stopper(task, program, node):
+        return f"{node.path} waits behind {stopped.node.path}, which {_OUTCOMES[stopped.phase]}"
     earlier = [place(task, program.nodes[path]) for path in node.after if path in program.nodes]
-    stopped = [each for each in earlier if _stopped(each)]
-    if stopped:
-        first = stopped[0]
-        return f"{node.path} waits behind {first.node.path}, which {_OUTCOMES[first.phase]}"
     open_ = [each.node.path for each in earlier if each.phase not in ENDED_STEPS]
     if open_:
         return f"{node.path} waits for {_names(open_)}"
     parent = node.path.rpartition(".")[0]
     if parent in program.nodes and place(task, program.nodes[parent]).phase is StepPhase.WAITING:
         return f"{node.path} waits for {parent} to begin"
-    return f"{node.path} starts in the next turn of the loop"
+    return f"{node.path} {_parked(task.record) or 'starts in the next turn of the loop'}"
+
+
+def _stopper(task: TaskSnapshot, program: Program, node: Node) -> Place | None:
+    """The step that stopped and that `node` waits behind, however many others stand between them."""
+    if not any(row.phase in STOPPED_STEPS for row in task.steps.values()):
+        return None  # the usual case, for which no path is walked
+    open_, seen = [node], {node.path}
+    while open_:
+        each = open_.pop()
+        for path in (*each.after, each.path.rpartition(".")[0]):
+            if path in seen or path not in program.nodes:
+                continue
+            seen.add(path)
+            found = place(task, program.nodes[path])
+            if _stopped(found) and not node.path.startswith(f"{path}."):
+                return found
+            if found.phase is StepPhase.WAITING:
+                open_.append(found.node)
+    return None
 
 
 def _retrying(where: Place, now: datetime) -> str:
@@ -170,15 +207,19 @@ def _retrying(where: Place, now: datetime) -> str:
     return f"{where.node.path} tries again {_when(where.step.wake_at, now)}" + (f": {why}" if why else "")
 
 
-def _running(where: Place, now: datetime) -> str:
+def _running(task: TaskSnapshot, program: Program, where: Place, now: datetime) -> str:
     path, attempt = where.node.path, where.attempt
     if attempt is None or attempt.ended:
-        return where.step.message or f"{path} goes on in the next turn of the loop"
+        calls = [place(task, each) for each in where.node.children]
+        if below := next((each for each in calls if each.phase not in ENDED_STEPS), None):
+            return step_sentence(task, program, below, now)
+        return where.step.message or f"{path} {_parked(task.record) or 'goes on in the next turn of the loop'}"
     match attempt.phase:
         case AttemptPhase.POLLING if not attempt.in_flight:
             return f"{path} polls again {_when(attempt.wake_at, now)}: {attempt.message or 'until is not true yet'}"
         case AttemptPhase.INTENT | AttemptPhase.PREPARED:
-            return f"{path} is being started: attempt {attempt.number} by {attempt.driver}"
+            doing = _CALLS.get(attempt.driver, "is being started")
+            return f"{path} {doing} (attempt {attempt.number} by {attempt.driver}{_since(where, now)})"
         case AttemptPhase.CANCELLING:
             return f"{path} is being stopped: attempt {attempt.number} by {attempt.driver}"
         case AttemptPhase.POLLING:
@@ -187,10 +228,18 @@ def _running(where: Place, now: datetime) -> str:
     return f"{path} runs: attempt {attempt.number} by {attempt.driver}{since}"
 
 
-def _held(where: Place) -> str:
+def _since(where: Place, now: datetime) -> str:
+    """How long the attempt of `where` has been under way, where its rows tell: a step began with its first attempt."""
+    first = where.step.started_at if where.attempt and where.attempt.number == 1 else None
+    begun = (where.attempt.started_at if where.attempt else None) or first
+    return f", since {duration_text((now - begun).total_seconds())}" if begun else ""
+
+
+def _held(record: TaskRecord, where: Place) -> str:
     evidence = _said(where) or "nobody can say what became of it"
     number = where.step.attempt or (where.attempt.number if where.attempt else 1)
-    return f"held: the outcome of {where.node.path} attempt {number} is unknown: {evidence}; commit resolve or retry"
+    advice = ADVICE["Lost"].format(run=record.run + 1)
+    return f"held: the outcome of {where.node.path} attempt {number} is unknown: {evidence}; {advice}"
 
 
 def _stopped(where: Place) -> bool:
@@ -200,7 +249,7 @@ def _stopped(where: Place) -> bool:
 def _suspended(record: TaskRecord, now: datetime) -> str:
     said = _word(record.control, "reason") or record.message
     until = _word(record.control, "until")
-    resumes = f", until {until}" if until else "; commit `state: running` to go on"
+    resumes = f", until {until}" if until else f"; {ADVICE['Suspended']}"
     return f"suspended: {said}{resumes}" if said else f"suspended{resumes}"
 
 

@@ -258,3 +258,4 @@ class ReadyAnswer(Model):
 
     ready: bool
     reason: str
+    closed: str

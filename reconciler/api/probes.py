@@ -26,7 +26,7 @@ def router(view: View) -> APIRouter:
 
     @routes.get("/healthz", operation_id="isAlive", response_model=ReadyAnswer, summary="This process answers")
     async def healthz(query: Annotated[NoQuery, Query()]) -> Response:
-        return _said("the API process answers")
+        return _said("the API process answers", "")
 
     @routes.get(
         "/readyz",
@@ -37,7 +37,10 @@ def router(view: View) -> APIRouter:
     )
     async def readyz(query: Annotated[NoQuery, Query()]) -> Response:
         reason = not_ready(view)
-        return problem(503, reason, "/readyz") if reason else _said("the controller is alive and the database readable")
+        closed = view.closed()
+        stopped = f"; it makes no new call: {closed}" if closed else ""
+        alive = f"the controller is alive and the database readable{stopped}"
+        return problem(503, reason, "/readyz") if reason else _said(alive, closed)
 
     @routes.get(
         "/metrics",
@@ -69,5 +72,14 @@ def not_ready(view: View) -> str:
     return ""
 
 
-def _said(reason: str) -> Response:
-    return Response(json.dumps({"ready": True, "reason": reason}), media_type="application/json")
+def notice(view: View) -> str:
+    """What a reader has to know before anything else: the controller is not there, or calls nothing; "" if all is well."""
+    age = view.heartbeat_age()
+    if age is not None and age > HEARTBEAT_LIMIT:
+        return f"the controller has not been heard of for {age:.0f} s: this is how it stood"
+    closed = view.closed() if age is not None else ""
+    return f"the controller makes no new call: {closed}" if closed else ""
+
+
+def _said(reason: str, closed: str) -> Response:
+    return Response(json.dumps({"ready": True, "reason": reason, "closed": closed}), media_type="application/json")

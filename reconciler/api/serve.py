@@ -7,7 +7,6 @@ died, this process ends too. It has no drivers, no secrets and only a reading ha
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import json
 import os
 import socket
@@ -19,9 +18,9 @@ import uvicorn
 
 from reconciler.api.app import create
 from reconciler.api.connections import CONNECTIONS, BoundedProtocol
+from reconciler.api.listen import DEFAULT_LISTEN, guarded
 from reconciler.errors import SettingsError
 
-DEFAULT_LISTEN = "127.0.0.1:8080"
 PORTS_TO_TRY = 100
 _GRACE_SECONDS = 1
 
@@ -34,31 +33,12 @@ def serve(
     Without `listen` the default address is used, or the next free port if that one is busy. Writes where it listens
     into `<state>/api.json`. Raises SettingsError for an address that cannot be used, or is open without a token.
     """
-    token = read_token(token_file)
-    host, port = parse_listen(listen or DEFAULT_LISTEN)
-    if token is None and not is_loopback(host):
-        raise SettingsError(f"{host} can be reached from elsewhere: set api.token_file, or listen on 127.0.0.1")
+    host, port, token = guarded(listen, token_file)
     listener = bind(host, port, tries=1 if listen else PORTS_TO_TRY)
     announce(state, listener)
     server = _server(state, token)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, listener, parent_pipe))
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` as (host, port); raises SettingsError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"{listen!r} is not an address; write host:port, for example {DEFAULT_LISTEN}")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def bind(host: str, port: int, tries: int = 1) -> socket.socket:
@@ -95,19 +75,6 @@ def announce(state: Path, listener: socket.socket) -> None:
     except OSError as error:
         sys.stderr.write(f"api.json was not written ({error.strerror})\n")
     sys.stderr.write(f"reading {state} at {address(listener)}\n")
-
-
-def read_token(file: Path | None) -> str | None:
-    """The token in `file`, without the newline at its end; raises SettingsError if there is none."""
-    if file is None:
-        return None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"api.token_file {file} cannot be read: {error}") from error
-    if not token:
-        raise SettingsError(f"api.token_file {file} is empty")
-    return token
 
 
 def _server(state: Path, token: str | None) -> uvicorn.Server:

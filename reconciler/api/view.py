@@ -143,6 +143,11 @@ class View:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def closed(self) -> str:
+        """Why the controller makes no new call now, as it says itself; empty if it does, or does not say."""
+        found = self.counters().get("closed")
+        return found if isinstance(found, str) else ""
+
     def _identified(self, events: Iterable[Event]) -> list[tuple[Event, Identity]]:
         kept, events = self._identities, list(events)
         unknown = {event.uid for event in events} - kept.keys()

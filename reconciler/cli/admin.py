@@ -25,9 +25,7 @@ DISTRIBUTION = "reconciler-controller"
 
 
 def adopt(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Tasks as namespace/name or name.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Tasks as namespace/name or name.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every task that is held back.")] = False,
     nothing: Annotated[bool, typer.Option("--none", help="None of them: they stay as they are.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what the request would name.")] = False,

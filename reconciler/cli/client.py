@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from reconciler.cli.failure import Failure
@@ -40,6 +40,10 @@ class Client(Protocol):
         """The body for `path`; raises NotFound, and Failure for every other answer than a good one."""
         ...
 
+    def ready(self) -> bytes:
+        """The body of `/readyz`, whatever its status; raises Failure where nobody answers."""
+        ...
+
 
 def open_client(server: str | None, state: Path | None) -> Client:
     """The API at `server`, else the state folder, else what the environment names; raises Failure when there is neither."""
@@ -65,14 +69,26 @@ class HttpClient:
         self.address = server.rstrip("/")
 
     def fetch(self, path: str, query: Query) -> bytes:
+        try:
+            return self._answer(_target(path, query))
+        except HTTPError as error:
+            raise _refused(error.code, error.read()) from None
+
+    def ready(self) -> bytes:
+        try:
+            return self._answer("/readyz")
+        except HTTPError as error:
+            return error.read()
+
+    def _answer(self, target: str) -> bytes:
         headers = {"Authorization": f"Bearer {token}"} if (token := _token()) else {}
-        request = Request(f"{self.address}{_target(path, query)}", headers=headers)  # noqa: S310 - http(s) only, see above
+        request = Request(f"{self.address}{target}", headers=headers)  # noqa: S310 - http(s) only, see above
         try:
             with urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310
                 body: bytes = response.read()
                 return body
-        except HTTPError as error:
-            raise _refused(error.code, error.read()) from None
+        except HTTPError:
+            raise
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
             raise Failure(
@@ -99,13 +115,16 @@ class StateClient:
         self._app = create(folder)
 
     def fetch(self, path: str, query: Query) -> bytes:
-        status, body = asyncio.run(_ask(self._app, path, query))
+        status, body = asyncio.run(_ask(self._app, _target(path, query)))
         if status >= 400:
             raise _refused(status, body)
         return body
 
+    def ready(self) -> bytes:
+        return asyncio.run(_ask(self._app, "/readyz"))[1]
 
-async def _ask(app: Any, path: str, query: Query) -> tuple[int, bytes]:
+
+async def _ask(app: Any, target: str) -> tuple[int, bytes]:
     """One GET of an ASGI application: its status and whole body."""
     status, body = 500, bytearray()
 
@@ -117,15 +136,15 @@ async def _ask(app: Any, path: str, query: Query) -> tuple[int, bytes]:
         status = message.get("status", status)
         body.extend(message.get("body", b""))
 
-    target, _, text = _target(path, query).partition("?")
+    path, _, text = target.partition("?")
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": f"/api/v1{path}",
-        "raw_path": target.encode(),
+        "path": unquote(path),
+        "raw_path": path.encode(),
         "query_string": text.encode(),
         "headers": [(b"host", b"127.0.0.1")],
         "client": ("127.0.0.1", 0),
@@ -160,6 +179,42 @@ def get(client: Client, path: str, **query: Value) -> Answer:
     """One JSON document."""
     answer: Answer = json.loads(client.fetch(path, query))
     return answer
+
+
+def notice(client: Client) -> str:
+    """What is said before an answer: that the controller does not work, or calls nothing new; "" if all is well."""
+    try:
+        found = json.loads(client.ready())
+    except (ValueError, Failure):
+        return ""
+    if closed := found.get("closed"):
+        return f"the controller makes no new call: {closed}"
+    return "" if found.get("ready") else f"{found.get('detail') or 'the controller is not ready'}: this is how it stood"
+
+
+def task(client: Client, text: str, **query: Value) -> Answer:
+    """The task that `text` names; raises Failure with the problem of its file where only a rejected one names it."""
+    try:
+        return get(client, task_path(client, text), **query)
+    except NotFound:
+        if rejected := _rejected(client, text):
+            raise Failure(rejected) from None
+        raise
+
+
+def _rejected(client: Client, text: str) -> str:
+    """Why there is no such task although a file names it; "" if no rejected file does."""
+    namespace, _, name = text.rpartition("/")
+    for each in pages(client, "/definitions", kind="Task", accepted="false"):
+        metadata, status = each["metadata"], each["status"]
+        if metadata["name"] == name and namespace in {"", metadata["namespace"]}:
+            file = status["source"]["path"]
+            said = "; ".join(
+                f"{file}:{problem['line']}:{problem['column']} {problem['code']} {problem['message']}"
+                for problem in status["problems"]
+            )
+            return f"the file of the task {metadata['namespace']}/{name} is rejected: {said or file}"
+    return ""
 
 
 def pages(client: Client, path: str, limit: int | None = None, **query: Value) -> Iterator[Answer]:

@@ -22,6 +22,7 @@ def sentences(task: Answer, history: Sequence[Answer]) -> list[str]:
     head = f"{name} is {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")
     found = [render.inert(head + (f": {status['message']}" if status.get("message") else ""))]
     found += [f"  {line}" for line in _open_steps(status.get("steps") or ())]
+    found += _suspended_by(status, history)
     found += facts(task)
     return found + ([f"last change: {_change(history[-1])}"] if history else [])
 
@@ -46,6 +47,17 @@ def _open_steps(steps: Sequence[Answer]) -> list[str]:
         if not below and step["state"] != "FINISHED" and step.get("message"):
             found.append(render.inert(f"{step['path']} is {step['state']}: {step['message']}"))
     return found
+
+
+def _suspended_by(status: Answer, history: Sequence[Answer]) -> list[str]:
+    """Whose commit suspended the task, which is seldom the author of its file."""
+    found = [each for each in history if each.get("subject") == "task" and each.get("after") == "suspended"]
+    if status["state"] != "SUSPENDED" or not found:
+        return []
+    cause = found[-1].get("cause") or {}
+    said = f" “{cause['message']}”" if cause.get("message") else ""
+    reference = f" in {short(cause['reference'])}" if cause.get("reference") else ""
+    return [render.inert(f"suspended by: {cause.get('author') or cause.get('kind') or '?'}{reference}{said}")]
 
 
 def facts(task: Answer) -> list[str]:

@@ -36,13 +36,23 @@ def tasks(
     """
     from reconciler.cli import client, render
 
-    wanted: client.Query = {"namespace": namespace, "state": status, "workflow": workflow, "label": label, "sort": sort}
-    found = list(client.pages(client.open_client(server, state), "/tasks", limit, **wanted))
+    wanted: client.Query = {
+        "namespace": namespace,
+        "state": status.upper() if status else None,
+        "workflow": workflow,
+        "label": label,
+        "sort": sort,
+    }
+    reader = client.open_client(server, state)
+    found = list(client.pages(reader, "/tasks", limit, **wanted))
+    render.warn_of_stillness(found, client.notice(reader))
     now = render.now_utc()
+    again = any(each["metadata"]["run"] != 1 for each in found)
     rows = [
         (
             each["metadata"]["namespace"],
             each["metadata"]["name"],
+            *([each["metadata"]["run"]] if again else []),
             each["status"]["state"],
             each["status"].get("reason"),
             render.progress_text(each["status"]),
@@ -51,7 +61,8 @@ def tasks(
         )
         for each in found
     ]
-    return _list(output, found, ("NAMESPACE", "NAME", "STATE", "REASON", "PROGRESS", "AGE", "MESSAGE"), rows)
+    columns = ("NAMESPACE", "NAME", *(["RUN"] if again else []), "STATE", "REASON", "PROGRESS", "AGE", "MESSAGE")
+    return _list(output, found, columns, rows)
 
 
 def task(
@@ -71,7 +82,7 @@ def task(
     from reconciler.cli import client, explanation, render
 
     reader = client.open_client(server, state)
-    found = client.get(reader, client.task_path(reader, name), run=run)
+    found = client.task(reader, name, run=run)
     if output is Output.JSON:
         render.print_json(found)
         return DONE
@@ -89,9 +100,12 @@ def sources(server: ServerOption = None, state: StateOption = None, output: Outp
     Example:
       reconciler get sources
     """
-    from reconciler.cli import client, explanation
+    from reconciler.cli import client, explanation, render
 
-    found = client.get(client.open_client(server, state), "/sources")["items"]
+    reader = client.open_client(server, state)
+    found = client.get(reader, "/sources")["items"]
+    if notice := client.notice(reader):
+        print(render.inert(notice), file=sys.stderr, flush=True)
     columns = ("NAME", "REF", "PATH", "COMMIT", "AUTHOR", "CONDITIONS")
     return _list(output, found, columns, [explanation.source_row(each) for each in found])
 

@@ -32,13 +32,14 @@ def tree(
     from reconciler.cli import client, render, screen
 
     reader = client.open_client(server, state)
-    path = client.task_path(reader, name)
+    found = client.task(reader, name)
+    render.warn_of_stillness([found], client.notice(reader))
     if output is Output.JSON:
-        render.print_json(client.get(reader, path)["status"]["steps"])
+        render.print_json(found["status"]["steps"])
     elif follow:
-        screen.follow(_versions(reader, path))
+        screen.follow(_versions(reader, client.task_path(reader, name)))
     else:
-        screen.show(client.get(reader, path))
+        screen.show(found)
     return DONE
 
 
@@ -67,9 +68,9 @@ def why(
     from reconciler.cli import client, explanation, render
 
     reader = client.open_client(server, state)
-    path = client.task_path(reader, name)
-    found = client.get(reader, path)
-    history = list(client.pages(reader, f"{path}/events"))
+    found = client.task(reader, name)
+    render.warn_of_stillness([found], client.notice(reader))
+    history = list(client.pages(reader, f"{client.task_path(reader, name)}/events"))
     if output is Output.JSON:
         render.print_json(explanation.reasons(found, history))
     else:

@@ -7,7 +7,7 @@ characters reach the terminal, and nothing is read as markup.
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,8 +28,10 @@ STYLES = {
     "REVOKED": "magenta",
     "FINISHED": "green",
 }
+ENDED = frozenset({"FINISHED", "FAILED", "REVOKED"})
 SKIPPED = "–"
 _VALUE_WIDTH = 60
+_PAD_WIDTH = 40  # a longer cell goes over its column instead of moving all the others
 
 
 def console() -> Console:
@@ -51,6 +53,12 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def warn_of_stillness(tasks: Iterable[Mapping[str, Any]], notice: str) -> None:
+    """Says `notice` on stderr before the answer, if there is one and one of `tasks` has not ended."""
+    if notice and any(task["status"]["state"] not in ENDED for task in tasks):
+        print(inert(notice), file=sys.stderr, flush=True)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Rows under their column names; on a terminal the last column is cut to fit, in a pipe nothing is."""
     cells = [[inert("" if cell is None else cell) for cell in row] for row in rows]
@@ -67,7 +75,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [min(_PAD_WIDTH, max(cell_len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
 

@@ -12,7 +12,8 @@ from urllib.request import urlopen
 import pytest
 
 from reconciler.api import connections
-from reconciler.api.serve import DEFAULT_LISTEN, bind, main, parse_listen
+from reconciler.api.listen import DEFAULT_LISTEN, parse_listen
+from reconciler.api.serve import bind, main
 from reconciler.errors import SettingsError
 from tests.read_side import grade_class, served
 

@@ -7,9 +7,9 @@ from fastapi import HTTPException
 
 from reconciler.api.gate import matches, names_this_machine
 from reconciler.api.inert import inert, inert_bytes
+from reconciler.api.listen import is_loopback, parse_listen
 from reconciler.api.logs import Part, asked_part
 from reconciler.api.queries import LogQuery
-from reconciler.api.serve import is_loopback, parse_listen
 from reconciler.errors import SettingsError
 
 

@@ -56,7 +56,10 @@ def test_a_running_attempt_says_by_what_and_for_how_long():
 
 
 def test_an_intent_says_that_it_is_being_started():
-    assert sentence(step("step1"), attempt("step1", AttemptPhase.INTENT)) == "step1 is being started: attempt 1 by http"
+    assert (
+        sentence(step("step1"), attempt("step1", AttemptPhase.INTENT))
+        == "step1 is calling (attempt 1 by http, since 10 s)"
+    )
 
 
 def test_a_retry_says_when_and_what_failed():
@@ -79,7 +82,10 @@ def test_a_lost_outcome_is_held_and_says_what_to_commit():
 
     said = sentence(*rows, task=record(TaskPhase.FAILED))
 
-    assert said == "held: the outcome of step3 attempt 1 is unknown: the reply was cut off; commit resolve or retry"
+    assert (
+        said
+        == "held: the outcome of step3 attempt 1 is unknown: the reply was cut off; look at the target, then commit `control: {run: 2}` to run all of it again"
+    )
 
 
 def test_a_step_behind_another_says_for_which_it_waits():
@@ -90,6 +96,38 @@ def test_a_step_behind_another_says_for_which_it_waits():
         "step3 waits for step1 and step2",
         "step4 waits for step2 and step3",
     ]
+
+
+def test_a_step_of_a_task_that_is_not_let_on_says_what_lets_it_on():
+    sentences = {
+        each.phase: status.task(run(step("step1", StepPhase.RETRYING, message="status 500"), task=each), grade(), NOW)[
+            "status"
+        ]["steps"][0]["message"]
+        for each in (record(TaskPhase.SUSPENDED), record(TaskPhase.REMOVED))
+    }
+    unstarted = status.task(run(task=record(TaskPhase.SUSPENDED)), grade(), NOW)["status"]["steps"][0]["message"]
+    held = status.task(run(task=record(TaskPhase.RUNNING, held="restored")), grade(), NOW)["status"]["steps"][0]
+
+    assert unstarted == "step1 waits for its task to be resumed: commit `control: {state: running}` to go on"
+    assert sentences[TaskPhase.SUSPENDED] == f"{unstarted}; before that: status 500"
+    assert "put the file back" in sentences[TaskPhase.REMOVED]
+    assert held["message"] == "step1 waits for its task to be adopted: `reconciler adopt`"
+
+
+def test_a_step_far_behind_a_failure_names_the_failed_step():
+    tree = status.task(run(step("step1", StepPhase.FAILED, attempt=1), task=record(TaskPhase.RUNNING)), grade(), NOW)
+
+    said = [each["message"] for each in tree["status"]["steps"][1:]]
+    assert said == [f"{name} waits behind step1, which failed" for name in ("step2", "step3", "step4")]
+
+
+def test_a_step_whose_call_polls_says_the_sentence_of_the_call():
+    polling = attempt("step2.api2", AttemptPhase.POLLING, answered=1, wake_at=NOW, message="not yet")
+    rows = (done("step1"), step("step2"), step("step2.api2"), polling)
+
+    shown = status.task(run(*rows), grade(), NOW)["status"]["steps"][1]
+
+    assert shown["message"] == shown["steps"][0]["message"] == "step2.api2 polls again now: not yet"
 
 
 def test_several_moving_steps_are_counted_behind_the_first():
@@ -108,9 +146,9 @@ def test_several_moving_steps_are_counted_behind_the_first():
         (record(TaskPhase.CREATED, reason="DefinitionRejected", message="grade is rejected"), "grade is rejected"),
         (
             record(TaskPhase.SUSPENDED, control={"reason": "CHG-1"}),
-            "suspended: CHG-1; commit `state: running` to go on",
+            "suspended: CHG-1; commit `control: {state: running}` to go on",
         ),
-        (record(TaskPhase.REMOVED), "its file was removed: nothing new starts; add the file again to go on"),
+        (record(TaskPhase.REMOVED), "its file was removed: nothing new starts; put the file back to go on"),
         (record(TaskPhase.REVOKING), "being revoked: 0 attempts still to stop"),
         (record(TaskPhase.FINISHED), ""),
     ],

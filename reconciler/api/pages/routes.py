@@ -12,6 +12,7 @@ from reconciler import status
 from reconciler.api.inert import inert_bytes
 from reconciler.api.logs import TAIL_BYTES, address, chosen
 from reconciler.api.pages.rendering import FOLDER, page
+from reconciler.api.probes import notice
 from reconciler.api.queries import DefinitionsQuery, TasksQuery
 from reconciler.api.view import View
 from reconciler.waiting import focus
@@ -70,7 +71,11 @@ def _shown(view: View, make: Any) -> Response:
     except StateError as error:
         code, template = 503, "problem.html"
         values = {"title": "Not readable now", "detail": str(error), "live": True}
-    return page(template, {"live": True, "here": "", "source": "", "now": status.moment(view.clock()), **values}, code)
+    return page(
+        template,
+        {"live": True, "here": "", "source": "", "notice": notice(view), "now": status.moment(view.clock()), **values},
+        code,
+    )
 
 
 def _first(error: ValueError) -> str:
