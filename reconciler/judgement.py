@@ -178,7 +178,8 @@ class _Bench:
 
     def _unknown(self, evidence: str) -> tuple[TaskChange, ...]:
         if self.stopping:
-            harmless = self.unit.deduplicates or not self.attempt.in_flight
+            idle = not self.attempt.in_flight and not self.task.record.restored  # an older database may not know a call
+            harmless = self.unit.deduplicates or idle
             signal = self.stopped if harmless else Signal.LOSE
             return (self._change(signal, message=f"{self.attempt.message}; {evidence}"),)
         if self.unit.deduplicates and self.unit.on_lost is OnLost.RETRY:

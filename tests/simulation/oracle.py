@@ -75,6 +75,7 @@ class Oracle:
         # Whoever can be asked is asked first; but behind a lost attempt `onLost: retry` has decided already.
         asked = {key for key in work if work[key].flavour in {"verify", "exists", "idempotent"}}
         self._forgiven = set(work) - {key for key in asked if work[key].attempt.endswith("/1")}
+        self._forgiven |= set(self._world.target.objects)
         self._admitted.clear()
 
     def released(self) -> None:

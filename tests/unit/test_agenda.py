@@ -15,7 +15,6 @@ from reconciler.judgement import Report
 from reconciler.observed import Limits
 from state.changes import Activated
 from state.records import AttemptRecord, Identity, Snapshot, SourceRecord, TaskSnapshot, Uid
-from state.store import Committed
 from tests.definition_files import GOOD, Shelf
 from tests.histories import task
 from tests.stage import START
@@ -78,7 +77,7 @@ def identities(count: int) -> list[Identity]:
 
 
 def settle(agenda: Agenda, plan: Plan = NOTHING, tasks: Iterable[Uid] = (), snapshot: Snapshot = NOBODY) -> None:
-    agenda.settle(plan, Committed(1, snapshot), tasks, START)
+    agenda.settle(plan, snapshot.tasks, tasks, START)
 
 
 def line(agenda: Agenda, count: int) -> None:
