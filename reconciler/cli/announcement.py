@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import structlog
+
 from reconciler.cli.explanation import short
 from reconciler.cli.render import MARKS, inert, now_utc
 from reconciler.settings import SourceSettings
@@ -10,6 +12,8 @@ from state.reader import Reader
 from state.records import Event, SourceRecord, TaskSnapshot
 from state.store import Committed
 
+log = structlog.get_logger("reconciler.run")
+
 _KINDS: dict[str, type[Phase]] = {"task": TaskPhase, "step": StepPhase}
 _ORDER = tuple(MARKS)
 
@@ -17,16 +21,19 @@ _ORDER = tuple(MARKS)
 class Announcer:
     """Prints what commits change, and once that there is nothing to do. Give it to the controller as `told`."""
 
-    def __init__(self, state: Path, source: SourceSettings) -> None:
+    def __init__(self, state: Path, source: SourceSettings, *, steps: bool = True) -> None:
         self._state = state
         self._source = source
+        self._subjects = frozenset(_KINDS) if steps else frozenset({"task"})
+        self._mute = False
         self._idle_said = False
 
     def __call__(self, committed: Committed) -> None:
-        """One line per task and step whose public state is another one than before."""
+        """One line per task, and per step where they are wanted, whose public state is another one than before."""
         for event in committed.events:
-            if line := _line(event, committed.snapshot.tasks.get(event.uid)):
-                print(f"{now_utc():%H:%M:%S}  {line}", flush=True)
+            line = _line(event, committed.snapshot.tasks.get(event.uid)) if event.subject in self._subjects else ""
+            if line:
+                self._say(f"{now_utc():%H:%M:%S}  {line}")
         if not self._idle_said:
             self._idle_said = bool(committed.events) or self._say_nothing_to_do()
 
@@ -39,7 +46,7 @@ class Announcer:
         reader.close()
         if counts:
             found = ", ".join(f"{counts[state]} {state}" for state in _ORDER if state in counts)
-            print(f"idle: {found}", flush=True)
+            self._say(f"idle: {found}")
 
     def _say_nothing_to_do(self) -> bool:
         """Once the first revision is in force: says so if it wants no task. Whether there is a revision."""
@@ -48,8 +55,18 @@ class Announcer:
         wanted = sum(count for (kind, _), count in reader.definition_counts().items() if kind == "Task")
         reader.close()
         if found and not wanted:
-            print(f"nothing to do: 0 task files under {self._source.path} at {self._tip(found)}", flush=True)
+            self._say(f"nothing to do: 0 task files under {self._source.path} at {self._tip(found)}")
         return found is not None
+
+    def _say(self, line: str) -> None:
+        """One line; a reader that is gone, or a full disk behind it, ends the telling and never the controller."""
+        if self._mute:
+            return
+        try:
+            print(line, flush=True)
+        except OSError as error:
+            self._mute = True
+            log.warning("what happens is not told any more", error=error.strerror)
 
     def _tip(self, found: SourceRecord) -> str:
         return f"{self._source.ref or 'HEAD'} ({short(found.commit)})"

@@ -4,7 +4,10 @@ Everything that a command needs is imported when it runs, so that `--help` answe
 on stderr with what to do about it; exit code 2 belongs to `plan` (there are changes), so wrong usage ends with 1.
 """
 
+import contextlib
+import errno
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -18,6 +21,7 @@ from reconciler.cli.failure import DONE, FAILED
 from reconciler.errors import ReconcilerError
 
 Command = Callable[..., int]
+_OF_THE_OUTPUT = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF})
 
 COMMANDS: dict[str, Command] = {
     "init": write.init,
@@ -87,7 +91,7 @@ class Commands(TyperGroup):
             if not _foreseen(error):
                 raise
             code = _report(_text(error))
-        sys.exit(code if isinstance(code, int) else DONE)
+        sys.exit(_told(code if isinstance(code, int) else DONE))
 
 
 def _group(text: str, commands: dict[str, Command]) -> typer.Typer:
@@ -115,8 +119,33 @@ app.add_typer(_group(GET_HELP, GET), name="get")
 
 def main() -> NoReturn:
     """The entry point `reconciler`."""
+    _open_streams()
     app(prog_name="reconciler")
     raise AssertionError("unreachable: the group ends the process")
+
+
+def _open_streams() -> None:
+    """Give a closed stdin, stdout or stderr somewhere to go, before a database gets its number and is printed into."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number, which is this
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above
+
+
+def _told(code: int) -> int:
+    """`code`, if all that was printed has arrived; else FAILED, and what is left goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or _report(_text(error))
+    return code
 
 
 def _foreseen(error: Exception) -> bool:
@@ -124,12 +153,16 @@ def _foreseen(error: Exception) -> bool:
     from definitions.revision import SourceUnavailable
     from state.errors import StateError
 
-    of_a_file = isinstance(error, OSError) and error.filename is not None
+    of_a_file = isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_THE_OUTPUT)
     return of_a_file or isinstance(error, ReconcilerError | SourceUnavailable | StateError)
 
 
 def _text(error: Exception) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.filename is None:  # a reader that closed its end has seen what it wanted
+        return "" if error.errno == errno.EPIPE else f"the output cannot be written: {error.strerror}"
+    return f"{error.filename}: {error.strerror}"
 
 
 def _report(message: str) -> int:

@@ -49,12 +49,12 @@ def validate(
 
     found = work_tree.load(path)
     if output is Output.JSON:
-        counts = {"files": found.files, "definitions": len(found.library.definitions), "errors": found.errors}
+        counts = {"files": found.files, "definitions": found.definitions, "errors": found.errors}
         render.print_json(counts | {"problems": [problem.as_dict() for problem in found.problems]})
         return FAILED if found.errors else DONE
     for problem in found.problems:
         print(render.inert(problem))
-    print(_summary(len(found.library.definitions), found.files, found.errors, len(found.problems) - found.errors))
+    print(_summary(found.definitions, found.files, found.errors, len(found.problems) - found.errors))
     return FAILED if found.errors else DONE
 
 

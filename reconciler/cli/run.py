@@ -81,12 +81,20 @@ def run(
     loaded = load(settings, os.environ, flags)
     _log_to_stderr()
     _warn_of_uncommitted(loaded)
-    announcer = Announcer(loaded.state, loaded.source)
-    told = announcer if until_idle or sys.stdout.isatty() else lambda _: None
-    code = run_controller(loaded, RunOptions(until_idle=until_idle, allow_prune=allow_prune, told=told))
+    _require_guarded(loaded)
+    announcer = Announcer(loaded.state, loaded.source, steps=until_idle or sys.stdout.isatty())
+    code = run_controller(loaded, RunOptions(until_idle=until_idle, allow_prune=allow_prune, told=announcer))
     if until_idle:
         announcer.conclude()
     return code
+
+
+def _require_guarded(settings: "Settings") -> None:
+    """Raises SettingsError now for an address that the API's own process would refuse again and again."""
+    from reconciler.api.listen import guarded
+
+    if settings.api.enabled and settings.listen != "off":
+        guarded(settings.listen, settings.api.token_file)
 
 
 def _log_to_stderr() -> None:

@@ -5,6 +5,7 @@ changes nothing.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,6 +64,7 @@ def retry(
 
     name, step = _task_and_step(task, step, label)
     wish = wishes.retry(step, (lambda _: failed) if failed else _latest_failed(server, state, step))
+    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
@@ -89,6 +91,7 @@ def skip(
 
     name, step = _task_and_step(task, step, label)
     wish = wishes.skip(step, reason, values(outputs or [], "--output"))
+    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
@@ -115,6 +118,7 @@ def resolve(
 
     name, step = _task_and_step(task, step, label)
     wish = wishes.resolve(step, attempt, outcome, reason, values(outputs or [], "--output"))
+    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
@@ -139,7 +143,17 @@ def approve(
 
     if not _DIGEST.fullmatch(plan):
         raise Failure(f"{plan} is not a digest; copy sha256: and 64 digits from `reconciler get task {task}`")
+    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wishes.approve(step, plan), task, None, namespace, output)
+
+
+def _warn_of_the_version() -> None:
+    """A commit that nobody acts on must not look like one that somebody does."""
+    print(
+        "warning: this version of the controller does not act on `control.steps` yet; look at the target, then "
+        "`reconciler rerun TASK` runs all of the task again",
+        file=sys.stderr,
+    )
 
 
 def values(given: Iterable[str], option: str) -> dict[str, Any]:

@@ -20,11 +20,15 @@ _FOLDER_PREFIX = "dir:"
 
 @dataclass(frozen=True, slots=True)
 class WorkTree:
-    """What the files below one folder say. `problems` name files as seen from where the command was started."""
+    """What the files below one folder say. `problems` name files as seen from where the command was started.
+
+    Where one file was asked for, problems, files and definitions are those of that file alone.
+    """
 
     library: Library
     problems: tuple[Problem, ...]
     files: int
+    definitions: int
 
     @property
     def errors(self) -> int:
@@ -42,7 +46,9 @@ def load(location: str) -> WorkTree:
     tree = source.tree(source.revision())
     library = build(tree, source.read, drivers=DRIVERS)
     wanted = None if place.is_dir() else place.resolve().relative_to(folder.resolve()).as_posix()
-    return WorkTree(library, tuple(_seen_from_here(library.problems, folder, wanted)), len(tree.blobs))
+    problems = tuple(_seen_from_here(library.problems, folder, wanted))
+    own = [each for each in library.definitions.values() if wanted in {None, each.path}]
+    return WorkTree(library, problems, len(tree.blobs) if wanted is None else 1, len(own))
 
 
 def _around(file: Path) -> Path:

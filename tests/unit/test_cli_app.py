@@ -1,8 +1,9 @@
 """How the command line answers as such: help that teaches, errors on one line, exit codes that scripts can rely on."""
 
+import os
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.main import get_command
@@ -40,22 +41,27 @@ def test_the_help_of_every_command_shows_an_example(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_first_sentence_of_every_command_fits_the_list(name):
-    command = get_command(app).commands[name]
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]  # an app with several commands is a group
 
     assert not command.get_short_help_str(60).endswith("...")
 
 
 def test_help_needs_less_than_half_a_second():
-    begun = time.perf_counter()
     best = min(_timed_help() for _ in range(3))
 
-    assert best < HELP_LIMIT, f"{best:.2f} s of {time.perf_counter() - begun:.2f} s"
+    assert best < HELP_LIMIT, f"{best:.2f} s of a processor"
 
 
 def _timed_help() -> float:
-    begun = time.perf_counter()
+    """Seconds of a processor, because on a machine with much to do the clock measures the others."""
+    begun = _spent()
     subprocess.run([sys.executable, "-m", "reconciler.cli.app", "--help"], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begun
+    return _spent() - begun
+
+
+def _spent() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize(
@@ -87,3 +93,19 @@ def test_an_unknown_driver_is_refused_with_those_that_exist():
 
     assert result.exit_code == 1
     assert "http, process" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("schema",), ("validate", "definitions/demo"), ("--help",)])
+def test_output_that_nobody_takes_gives_no_traceback(arguments):
+    command = [sys.executable, "-m", "reconciler.cli.app", *arguments]
+
+    closed = _told_to('exec "$@" >&-', command)
+    unwritten = _told_to('exec "$@" >/dev/full', command)
+
+    assert (closed.returncode, closed.stderr) == (0, "")
+    assert unwritten.returncode == 1
+    assert unwritten.stderr == f"error: the output cannot be written: {os.strerror(28)}\n"
+
+
+def _told_to(script: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", script, "sh", *command], check=False, stderr=subprocess.PIPE, text=True)

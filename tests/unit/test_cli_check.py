@@ -46,6 +46,7 @@ def test_one_file_is_checked_with_what_lies_beside_it_but_only_its_problems_are_
     result = invoke("validate", tmp_path / "task.yaml")
 
     assert result.exit_code == 0, result.stdout
+    assert result.stdout == "1 definition in 1 file: all good\n"
 
 
 def test_problems_for_programs_have_file_line_column_code_and_message(tmp_path):
