@@ -1,6 +1,5 @@
 """A case played from its first commit to rest, in a state folder in memory: what happened, and what it came to."""
 
-import atexit
 import shutil
 import sys
 import tempfile
@@ -37,7 +36,7 @@ class Outcome:
 def play(case: Case) -> Outcome:
     """Play `case`; a violation is part of the outcome."""
     folder = _scratch()
-    shutil.copytree(_empty_state(), folder / "state")
+    _lay_out(folder / "state")
     world = World(case, folder)
     text = ""
     with Quiet(world):
@@ -58,12 +57,20 @@ def _scratch() -> Path:
 
 
 @cache
-def _empty_state() -> Path:
-    """A state folder as a first start leaves it, made once: migrating is not what is simulated."""
+def _empty_state() -> dict[str, bytes]:
+    """The files of a state folder as a first start leaves them, made once: migrating is not what is simulated."""
     folder = _scratch()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    Store.open(folder / "state", new_name=lambda: "simulated").close(keep_wal=False)
-    return folder / "state"
+    try:
+        Store.open(folder, new_name=lambda: "simulated").close(keep_wal=False)
+        return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lay_out(folder: Path) -> None:
+    folder.mkdir()
+    for name, data in _empty_state().items():
+        (folder / name).write_bytes(data)
 
 
 class Quiet:
