@@ -1,6 +1,7 @@
 """The reading commands over a real state folder and over the real API of the same folder: one answer, two ways."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_tasks_are_listed_with_their_states(invoke):
     ("filters", "names"),
     [
         (["--status", "FAILED"], {"grade-carol"}),
+        (["--status", "failed"], {"grade-carol"}),
         (["-n", "默认"], {"评分 鲍勃"}),
         (["-l", "class=a"], {"grade-alice", "grade-carol"}),
         (["--workflow", "other"], set()),
@@ -137,6 +139,37 @@ def test_sources_definitions_and_revisions_are_listed(invoke):
     assert "3:5 E-UNKNOWN-FIELD" in invoke("get", "definitions", "--rejected").stdout
     assert len(invoke("get", "definitions", "--kind", "Workflow").stdout.splitlines()) == 2
     assert "Grade them" in invoke("get", "revisions").stdout
+
+
+@pytest.fixture
+def heartbeat(world) -> Iterator[Path]:
+    file = world.folder / "heartbeat"
+    file.touch()
+    yield file
+    file.unlink()
+
+
+@pytest.mark.parametrize("words", [("why", "grade-alice"), ("tree", "grade-alice"), ("get", "tasks")])
+def test_a_controller_that_is_gone_is_said_before_the_answer(invoke, heartbeat, words):
+    alive = invoke(*words)
+    os.utime(heartbeat, (1, 1))
+
+    gone = invoke(*words)
+
+    assert alive.stderr == ""
+    assert gone.stderr.startswith("the controller has not been heard of for ")
+    assert gone.stderr.endswith(" s: this is how it stood\n")
+
+
+def test_a_controller_that_makes_no_new_call_says_why(invoke, world, heartbeat):
+    counters = world.folder / "counters.json"
+    kept = counters.read_bytes() if counters.exists() else b"{}"
+    counters.write_text('{"closed": "the disk has 1 MiB left"}')
+    try:
+        for words in (("why", "grade-alice"), ("get", "sources")):
+            assert invoke(*words).stderr == "the controller makes no new call: the disk has 1 MiB left\n"
+    finally:
+        counters.write_bytes(kept)
 
 
 def test_an_empty_list_is_said_not_shown(invoke):

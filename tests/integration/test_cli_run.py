@@ -128,6 +128,37 @@ def test_without_task_files_it_says_so(repository, service):
     assert "nothing to do: 0 task files under . at HEAD (" in done.stdout
 
 
+def test_a_task_whose_file_is_rejected_is_answered_with_the_place_of_the_problem(repository, service):
+    broken = TASK.replace("spec: {job", "spec: {jobb") % ("world", "world")
+    repository.commit("hello", hello=JOB % service, world=broken)
+    run_until_idle(repository)
+
+    for name in ("world", "default/world"):
+        for verb in ("why", "tree"):
+            asked = subprocess.run(
+                command(verb, name, "--state", repository.folder.parent / "state"),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert asked.returncode == 1
+            assert "default/world is rejected: world.yaml:4:" in asked.stderr, asked.stderr
+
+
+def test_an_address_that_others_reach_needs_a_token_before_anything_starts(repository, tmp_path):
+    done = subprocess.run(
+        command("run", "--source", repository.folder, "--state", tmp_path / "state", "--listen", "0.0.0.0:0"),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "`api.tokenFile`" in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
 def test_uncommitted_files_are_named_because_they_do_nothing(repository, service):
     repository.commit("only a job", hello=JOB % service)
     repository.write("world.yaml", TASK % ("world", "world"))
@@ -163,9 +194,10 @@ def test_a_running_controller_serves_its_state_refuses_a_second_one_and_ends_on_
             refused_after = time.monotonic() - begun
         finally:
             controller.send_signal(signal.SIGTERM)
-            controller.wait(DEADLINE)
+            said = controller.communicate(timeout=DEADLINE)[0]
 
     assert "FINISHED" in followed.stdout
+    assert "✓ default/world  FINISHED" in said
     assert second.returncode == 1
     assert str(controller.pid) in second.stderr
     assert refused_after < 5

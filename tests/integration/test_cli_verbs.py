@@ -268,8 +268,9 @@ def test_the_number_of_the_failed_attempt_comes_from_the_status(repository, tmp_
 
 
 def test_retry_without_a_status_takes_the_number_that_is_given(repository):
-    verb(repository, "retry", "bob", "run", "--failed", "2")
+    done = verb(repository, "retry", "bob", "run", "--failed", "2")
 
+    assert "does not act on `control.steps` yet" in done.stderr
     assert "    run: {retry: {failed: 2}}" in text(repository, "tasks/batch.yaml")
 
 
