@@ -14,7 +14,7 @@ from typing import Any
 
 from definitions.addresses import forbidden
 from definitions.documents import Path
-from definitions.findings import Report
+from definitions.findings import Report, listing
 from definitions.models import Model, SecretReference
 from definitions.scopes import ANSWER, Site, code_reads
 from definitions.values import Json
@@ -27,6 +27,9 @@ _SHELL_OPTION = re.compile(r"-[A-Za-z]*c|--command")
 _PLACEHOLDER = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _SECRET = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_UNFIT = re.compile(r"[\x01-\x20\x7f]")
 _GAP = "\0"  # stands for a `${{ }}`, and is in no document
 _MAX_BODY_DEPTH = 100
 _INDENTED = re.compile(r"(?:[ \t]*(?:#.*)?\n)*[ \t]+[^\s#]")
@@ -116,11 +119,29 @@ def _check_http(value: Mapping[str, Any], site: Site) -> None:
         url = _dig(value, keys)
         if isinstance(url, str) and (reason := url_objection(url)) is not None:
             site.report.add((*site.path, *keys), "E-HTTP-HOST", reason)
+    _check_bodies(value, site)
+    _check_headers(value.get("headers"), site.at("headers"))
     answer = site.within(ANSWER)
     for keys in (("alreadyExists",), ("verify", "found"), ("verify", "result")):
         text = _dig(value, keys)
         if isinstance(text, str):
             _check_answer_expression(text, answer.at(*keys))
+
+
+def _check_bodies(value: Mapping[str, Any], site: Site) -> None:
+    given = [key for key in ("json", "form", "body") if value.get(key) is not None]
+    if len(given) > 1:
+        message = f"a call has one body; this one has {listing(given)}"
+        site.report.add((*site.path, given[1]), "E-FIELD", message, on_key=True)
+
+
+def _check_headers(headers: object, site: Site) -> None:
+    """Report names and fixed parts of values that the driver would refuse."""
+    for name, text in headers.items() if isinstance(headers, dict) else ():
+        if "${{" not in name and not _TOKEN.fullmatch(name):
+            site.report.add((*site.path, name), "E-FIELD", f"{name[:60]!r} is not the name of a header", on_key=True)
+        elif isinstance(text, str) and _CONTROL.search(_PLACEHOLDER.sub("", text)):
+            site.report.add((*site.path, name), "E-FIELD", f"the header {name[:60]} holds a control character")
 
 
 def _check_answer_expression(text: str, site: Site) -> None:
@@ -141,6 +162,8 @@ def url_objection(url: str) -> str | None:
         return "a URL begins with http:// or https://"
     if head.lower() not in ("http", "https"):
         return f"the scheme {head[:20]}: is refused; only http and https are called"
+    if _UNFIT.search(rest):
+        return "it holds a space or a control character; write %20 for a space"
     if not rest.startswith("//"):
         return f"write {head}:// before the host"
     return _authority_objection(re.split(r"[/?#]", rest[2:], maxsplit=1)[0])
@@ -157,6 +180,8 @@ def _authority_objection(authority: str) -> str | None:
         return None
     if _GAP not in port and not re.fullmatch(r"(:[0-9]{0,5})?", port):
         return f"{port[1:21]!r} is no port"
+    if port[1:].isdigit() and not 1 <= int(port[1:]) <= 65_535:
+        return f"{port[1:]} is no port; they are 1 to 65535"
     reason = forbidden(host)
     return f"the host {host[:80]!r} is refused: {reason}" if reason else None
 

@@ -12,7 +12,19 @@ from definitions.documents import Path
 from definitions.expressions import Expression, parse
 from definitions.findings import Finding, Report, listing, suggestion
 from definitions.flow import MAX_STEPS, FlowError, Graph, graph
-from definitions.models import DRIVERS, Call, Job, JobSpec, Step, Task, TaskSpec, Trigger, Workflow, WorkflowSpec
+from definitions.models import (
+    DRIVERS,
+    Call,
+    Job,
+    JobSpec,
+    Step,
+    Task,
+    TaskSpec,
+    Trigger,
+    TriggerSpec,
+    Workflow,
+    WorkflowSpec,
+)
 from definitions.program import Node, Program, Unit
 from definitions.scopes import Outputs, Scope, Site, texts
 from definitions.units import (
@@ -67,6 +79,9 @@ def check_request(target: Definition, find: Find, similar: Similar = no_names) -
         _check_spec(context, model.spec, ("spec",))
     elif isinstance(model, Trigger):
         _check_spec(context, model.spec.task, ("spec", "task"))
+        given = next(each for each in ("cron", "on_commit", "on_change") if getattr(model.spec, each) is not None)
+        place = ("spec", TriggerSpec.model_fields[given].alias or given)
+        context.report.add(place, "W-LATER", "a trigger does not fire in this version", on_key=True)
     return Compiled(None, tuple(context.report.found), context.blocked)
 
 
@@ -99,6 +114,7 @@ def _job_program(context: Context, target: Definition, spec: JobSpec) -> Program
     if unit is None:
         return None
     refused = _policy(spec)
+    _check_every(spec, ("spec",), context.report)
     node = Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect, refused=refused)
     outputs = {name: parse(f"steps.job.{name}") for name in unit.outputs}
     return Program("Job", target.name, spec.params, (node,), ("job",), outputs, nodes={"job": node})
@@ -123,6 +139,7 @@ def _workflow_program(context: Context, spec: WorkflowSpec) -> Program | None:
     if spec.on_exit is not None:
         ending = replace(scope, task=scope.task | {"state"})
         _step(context, Site(("spec", "onExit"), ending, context.report), spec.on_exit, "onExit")
+        _later(site, "onExit")
     made = _expressions(ends.at("outputs"), spec.outputs)
     _check_workflow_group(ends, spec)
     return None if drawn is None else _assembled(context.target.name, spec, drawn, nodes, made)
@@ -137,6 +154,12 @@ def _assembled(
     return Program(
         "Workflow", name, spec.params, steps, drawn.order, outputs, spec.timeout, every, refused, tuple(spec.flow or ())
     )
+
+
+def _later(site: Site, key: str, what: str = "") -> None:
+    """Warn about what is checked but refused by this version when it would run."""
+    message = f"{what or f'`{key}`'} is refused when it would run in this version"
+    site.report.add((*site.path, key), "W-LATER", message, on_key=True)
 
 
 def _few_enough(spec: WorkflowSpec, report: Report) -> bool:
@@ -194,6 +217,8 @@ def _step(context: Context, site: Site, step: Step, name: str) -> Node:
     if kind == "calls":
         return _calls(context, site, step, name)
     node = _node(context, site, step, name, kind)
+    if kind in ("workflow", "approval", "wait"):
+        _later(site, kind)
     if kind == "workflow":
         _check_called(context, site, step)
         return replace(node, kind="workflow", refused="workflow inside a workflow")
@@ -228,6 +253,7 @@ def _node(context: Context, site: Site, call: Call, path: str, kind: str, outer:
             title, expect, refused = title or job.title, expect or job.expect, refused or _policy(job)
     elif kind in DRIVERS:
         unit = compile_block(context, each, call, outer, path)
+        _check_every(call, site.path, site.report)
     return Node(
         path=path,
         name=path.rpartition(".")[2],
@@ -277,6 +303,7 @@ def _check_items(site: Site, call: Call) -> Site:
     items, place = call.for_each, site.at("forEach")
     if items is None:
         return site
+    _later(site, "forEach")
     if isinstance(items, str):
         _ = place.template(items) if "${{" in items else place.expression(items)
     elif not isinstance(items, list):
@@ -295,7 +322,8 @@ def _check_called(context: Context, site: Site, step: Step) -> None:
     if found is None:
         return
     definition, spec = found
-    check_arguments(definition, spec.params, step.with_, _check_items(site, step).at("with"))
+    silent = site.plus("item", "loop") if step.for_each is not None else site
+    check_arguments(definition, spec.params, step.with_, silent.at("with"))
     _expressions(site.plus("result").at("outputs"), step.outputs)
     ring = _ring(context, definition, site)
     if ring:
@@ -338,9 +366,17 @@ def _expressions(site: Site, texts_by_name: Mapping[str, str]) -> dict[str, Expr
 
 
 def _check_workflow_group(site: Site, spec: WorkflowSpec) -> None:
+    if spec.concurrency is not None:
+        _later(site, "concurrency", "`concurrency` of a workflow")
     if spec.concurrency is not None and spec.concurrency.group is not None:
         before_steps = site.within(replace(site.scope, steps=None))
         before_steps.at("concurrency", "group").template(spec.concurrency.group)
+
+
+def _check_every(options: Call | JobSpec, path: Path, report: Report) -> None:
+    if options.every is not None and options.until is None:
+        message = "`every` has no meaning without `until`: there is nothing to call again for"
+        report.add((*path, "every"), "W-UNUSED", message, on_key=True)
 
 
 def _policy(options: Call | JobSpec) -> str:

@@ -18,6 +18,8 @@ from definitions.values import MAX_DEPTH, Json
 
 MAX_NODES: Final = 200_000
 MAX_PROBLEMS: Final = 50
+MAX_ALIASES: Final = 3
+"""So many anchors and aliases of a file are told; who uses them uses many, and one sentence says what to do."""
 
 Path = tuple[str | int, ...]
 Event = Any  # those of the C parser and of the pure one share their fields, not their types
@@ -65,7 +67,7 @@ def read(file: str, data: bytes) -> tuple[tuple[Document, ...], tuple[Problem, .
     """The documents in `data` and what is wrong with them; `file` is only a name for the problems. Never raises.
 
     Duplicate keys, values without a JSON form, tags, anchors and aliases reject their document, the following ones are
-    still read. Of errors and warnings the first 50 each are listed. Syntax, depth, size, count, encoding and complex keys end the reading: the documents before that point
+    still read. Of errors and warnings the first 50 each are listed, of anchors and aliases the first 3. Syntax, depth, size, count, encoding and complex keys end the reading: the documents before that point
     are returned. Empty documents are skipped. Keys are text as written: `1:` gives "1", `on:` gives "on".
     """
     if (problem := refusal(file, data)) is not None:
@@ -130,6 +132,7 @@ class _Reading:
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self._counts = {False: 0, True: 0}  # errors, warnings
+        self._aliases = 0
         self._nodes = 0
         self._index = -1
         self._begin()
@@ -161,7 +164,10 @@ class _Reading:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = Problem(self.file, line, column, code, message)
         self._counts[problem.warning] += 1
+        self._aliases += code == "E-ALIAS"
         self._rejected |= not problem.warning
+        if code == "E-ALIAS" and MAX_ALIASES < self._aliases <= MAX_PROBLEMS:
+            return
         if self._counts[problem.warning] <= MAX_PROBLEMS:
             self.problems.append(problem)
         elif not problem.warning:

@@ -51,6 +51,11 @@ class Report:
         return any(not each.warning for each in self.found)
 
 
+def unforeseen(error: Exception) -> str:
+    """What E-INTERNAL says about an exception that no check foresaw."""
+    return f"a fault of reconciler, not of this file; please report it: {type(error).__name__}: {error!s:.200}"
+
+
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean …?` with the nearest of the first few hundred candidates, or nothing."""
     near = difflib.get_close_matches(name[:100], list(islice(candidates, MAX_CANDIDATES)), 1, 0.6)

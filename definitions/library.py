@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from definitions.compile import compile_program
 from definitions.definition import Definition, Identity
-from definitions.files import File, Stub, locate, parse_file
+from definitions.files import File, Stub, locate, parse_file, shares
 from definitions.linking import Link, Linking, names_used
 from definitions.models import DRIVERS
 from definitions.problems import Problem
@@ -134,19 +134,19 @@ class Library:
     def _documents(self, path: str) -> Iterator[DocumentState]:
         problems, links = self.located.get(path, ()), self.standing.get(path, ())
         accepted = all(problem.warning for problem in problems)
-        for link in links:
-            yield _in_force(link.definition, problems, accepted=accepted)
-        if accepted or path not in self.files:
-            return
-        file, commit = self.files[path], self.tree.revision.commit
+        file = self.files.get(path)
         known = {link.definition.identity for link in links}
-        start = max((link.definition.index + 1 for link in links), default=0)
-        stubs = [stub for stub in file.stubs if stub.identity not in known]
+        stubs = [stub for stub in file.stubs if stub.identity not in known] if file and not accepted else []
         if not stubs and not links:
-            stubs = [Stub(0, "", "", "")]
-        for index, stub in enumerate(stubs, start):
+            stubs = [Stub(0, "", "", "")] if file and not accepted else []
+        told = shares(file.stubs if file else (), [*(link.definition.identity for link in links), *stubs], problems)
+        for link, own in zip(links, told, strict=False):
+            yield _in_force(link.definition, own, accepted=accepted)
+        start = max((link.definition.index + 1 for link in links), default=0)
+        for index, (stub, own) in enumerate(zip(stubs, told[len(links) :], strict=True), start):
             words = (stub.kind, stub.namespace, stub.name)
-            yield DocumentState(path, index, file.oid, commit, *words, "", "", accepted=False, problems=problems)
+            commit, oid = self.tree.revision.commit, self.files[path].oid
+            yield DocumentState(path, index, oid, commit, *words, "", "", accepted=False, problems=own)
 
     def _kind(self, kind: str) -> tuple[Definition, ...]:
         return tuple(link.definition for identity, link in self.links.items() if identity[0] == kind)

@@ -5,13 +5,14 @@ a revision touches are settled together, in rounds: a round looks at all of them
 rejects more; it ends when nothing is rejected any more, whatever order the files came in.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from definitions.compile import Compiled, check_request, compile_program, uses
 from definitions.definition import Definition, Identity
 from definitions.files import File
-from definitions.findings import Finding
+from definitions.findings import Finding, unforeseen
 from definitions.units import Find, Rejected
 
 MAX_HINTS = 20
@@ -88,9 +89,10 @@ class Linking:
 
     def _holder(self, identity: Identity, claimants: Sequence[Definition]) -> Definition | None:
         """The claimant whose file held this identity before."""
+        paths = Counter(each.path for each in claimants)
         for each in claimants:
             held = any(good.identity == identity for good in self._last_good(each.path))
-            if held and [other.path for other in claimants].count(each.path) == 1:
+            if held and paths[each.path] == 1:
                 return each
         return None
 
@@ -127,7 +129,13 @@ class Linking:
                 del self._compiled[definition]
 
     def compile(self, definition: Definition) -> Compiled:
-        """Check `definition` against what is in force in this round."""
+        """Check `definition` against what is in force in this round. Never raises."""
+        try:
+            return self._compile(definition)
+        except Exception as error:
+            return Compiled(None, (Finding((), "E-INTERNAL", unforeseen(error)),))
+
+    def _compile(self, definition: Definition) -> Compiled:
         if definition.kind in ("Job", "Workflow"):
             return compile_program(definition, self.find, self.drivers, self.similar)
         return check_request(definition, self.find, self.similar)
@@ -154,11 +162,9 @@ class Linking:
         return Rejected(f"{kind.lower()} `{name}` may stand in a rejected file: {reason}") if reason else None
 
     def _declared_by_rejected(self) -> dict[Identity, str]:
+        reasons = {path: self.reason(path) for path in sorted(self.rejected, reverse=True)}
         return {
-            stub.identity: self.reason(path)
-            for path in sorted(self.rejected, reverse=True)
-            for stub in self.files[path].stubs
-            if stub.name
+            stub.identity: reason for path, reason in reasons.items() for stub in self.files[path].stubs if stub.name
         }
 
     def reason(self, path: str) -> str:

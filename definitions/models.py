@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, Strict, model_validator
 
+from definitions.cron import cron_objection
 from definitions.notation import (
     Count,
     Duration,
@@ -70,6 +71,8 @@ def _explain(state: str, reason: str | None) -> None:
 def _cron(value: str) -> str:
     if _CRON.fullmatch(value) is None:
         raise ValueError(f"{value!r} is not five cron fields (minute hour day month weekday)")
+    if (reason := cron_objection(value)) is not None:
+        raise ValueError(f"{value!r} is no time that ever comes: {reason}")
     return value
 
 
@@ -319,7 +322,10 @@ class TriggerSpec(Model):
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
-        if sum(each is not None for each in (self.cron, self.on_commit, self.on_change)) != 1:
+        given = sum(each is not None for each in (self.cron, self.on_commit, self.on_change))
+        if given == 0:
+            raise ValueError("give one of `cron`, `onCommit`, `onChange`: when a task comes to be")
+        if given > 1:
             raise ValueError("give one of `cron`, `onCommit` and `onChange`, not several")
         return self
 

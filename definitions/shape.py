@@ -25,6 +25,14 @@ def is_ours(value: object) -> bool:
     return isinstance(version, str) and version.startswith("reconciler/v")
 
 
+def is_stray(value: object) -> bool:
+    """Whether a document has one of our kinds and no `apiVersion` that makes it another system's."""
+    if not isinstance(value, dict) or value.get("kind") not in tuple(KINDS) or is_ours(value):
+        return False
+    version = value.get("apiVersion")
+    return version is None or "reconciler" in str(version).lower()
+
+
 def shape(value: Mapping[str, Any]) -> Model | tuple[Finding, ...]:
     """The model of one of our documents, or what is wrong with its shape."""
     if value["apiVersion"] != VERSION:
@@ -85,7 +93,7 @@ def _finding(
     if code == "E-MISSING-FIELD":
         missing = listing(str(each["loc"][-1]) for each in errors)
         return Finding(path, code, f"missing {'field' if len(errors) == 1 else 'fields'} {missing}")
-    on_key = first["loc"][-1] == "[key]"
+    on_key = first["loc"][-1:] == ("[key]",)  # a check of the whole model has no location
     return Finding(path, code, _sentence(_dig(value, path), path, errors), on_key=on_key)
 
 

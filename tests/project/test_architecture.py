@@ -34,7 +34,7 @@ DOORS = {
     "httpcore": ("reconciler.drivers.http",),
     "docker": ("reconciler.drivers.container",),
     "kubernetes": ("reconciler.drivers.kubernetes",),
-    "apscheduler": ("reconciler.plan.schedule",),
+    "apscheduler": ("definitions.cron",),
     "pydantic_monty": ("reconciler.drivers.script",),
     "sqlite3": ("state.",),
     "sqlite_utils": ("state.",),

@@ -110,15 +110,15 @@ def test_what_a_lost_reply_means_follows_from_the_request(
 
 
 def test_a_secret_is_a_pointer_beside_the_request() -> None:
-    steps = 'a:\n  http:\n    url: http://h\n    headers: {X/Y: {secret: db/pass}}\n    json: {list: [1, {secret: k}], t: "${{ params.name }}"}'
+    steps = 'a:\n  http:\n    url: http://h\n    headers: {X~Y: {secret: db/pass}}\n    json: {list: [1, {secret: k}], t: "${{ params.name }}"}'
 
     unit = unit_of(compiled(steps).nodes["a"])
 
-    assert unit.secrets == {"/headers/X~1Y": "db/pass", "/json/list/1": "k"}
+    assert unit.secrets == {"/headers/X~0Y": "db/pass", "/json/list/1": "k"}
     rendered = unit.request.render({"params": {"name": {"secret": "from data"}}})
     assert rendered == {
         "url": "http://h",
-        "headers": {"X/Y": "***"},
+        "headers": {"X~Y": "***"},
         "json": {"list": [1, "***"], "t": {"secret": "from data"}},
     }
 

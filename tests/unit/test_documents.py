@@ -164,7 +164,7 @@ def test_billion_laughs_are_refused_alias_by_alias():
 
     assert found == ()
     assert {problem.code for problem in problems} == {"E-ALIAS"}
-    assert len(problems) == documents.MAX_PROBLEMS
+    assert len(problems) == documents.MAX_ALIASES
 
 
 def test_a_duplicate_key_names_both_lines_and_leaves_the_other_documents():

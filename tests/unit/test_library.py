@@ -383,8 +383,9 @@ def test_workflows_that_run_each_other_are_told_in_both_files() -> None:
 
     library = Shelf().put(one=one, two=two)
 
-    assert codes(library) == [("one.yaml", "E-GRAPH"), ("two.yaml", "E-GRAPH")]
-    assert "one -> two -> one" in library.problems[0].message
+    errors = [problem for problem in library.problems if not problem.warning]
+    assert [(problem.file, problem.code) for problem in errors] == [("one.yaml", "E-GRAPH"), ("two.yaml", "E-GRAPH")]
+    assert "one -> two -> one" in errors[0].message
 
 
 def test_workflows_inside_workflows_are_bounded() -> None:
@@ -397,7 +398,7 @@ def test_workflows_inside_workflows_are_bounded() -> None:
         api=job("api"),
     )
 
-    assert {problem.code for problem in library.problems} == {"E-LIMIT"}
+    assert {problem.code for problem in library.problems if not problem.warning} == {"E-LIMIT"}
     assert max(len(link.closure) for link in library.links.values()) <= 110
 
 
