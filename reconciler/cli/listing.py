@@ -83,6 +83,7 @@ def task(
 
     reader = client.open_client(server, state)
     found = client.task(reader, name, run=run)
+    render.warn_of_stillness([found], client.notice(reader))
     if output is Output.JSON:
         render.print_json(found)
         return DONE

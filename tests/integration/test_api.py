@@ -323,6 +323,23 @@ def test_ready_needs_a_heartbeat_of_the_last_15_seconds(world, client):
     heartbeat.touch()
 
 
+def test_ready_says_that_no_new_call_is_made_and_so_do_the_pages(world, client):
+    counters, heartbeat = world.folder / "counters.json", world.folder / "heartbeat"
+    kept = counters.read_text()
+    counters.write_text(json.dumps(json.loads(kept) | {"closed": "the disk is <short>"}))
+
+    ready, shown = client.get("/readyz").json(), client.get("/").text
+    counters.write_text(kept)
+    os.utime(heartbeat, (1, 1))
+    gone = client.get("/").text
+    heartbeat.touch()
+
+    assert (ready["ready"], ready["closed"]) == (True, "the disk is <short>")
+    assert "the controller makes no new call: the disk is &lt;short&gt;" in shown
+    assert "the controller has not been heard of for " in gone
+    assert 'role="alert"' not in client.get("/").text
+
+
 def test_metrics_count_rows_and_what_the_controller_counts(client):
     text = client.get("/metrics").text
 

@@ -55,6 +55,16 @@ def test_why_tells_the_state_the_failed_step_and_the_author(document, event):
     assert any(line.startswith("last change: 2026-11-22T12:00:10.000Z  step1#1  started → failed") for line in found)
 
 
+def test_why_names_whose_commit_suspended_a_task(document, event):
+    document["status"]["state"] = "SUSPENDED"
+    cause = {"kind": "commit", "reference": "d00d" * 10, "author": "Bob", "message": "Suspend demo/grade-alice: CHG-1"}
+    suspended = event | {"subject": "task", "after": "suspended", "cause": cause}
+
+    found = explanation.sentences(document, [suspended, event])
+
+    assert "suspended by: Bob in d00dd00dd0 “Suspend demo/grade-alice: CHG-1”" in found
+
+
 def test_why_for_programs_has_the_same_facts(document, event):
     found = explanation.reasons(document, [event])
 
