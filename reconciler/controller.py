@@ -96,6 +96,8 @@ class _Controller:
         self.stopping = asyncio.Event()
         self.looked = False
         self.drained_at = 0.0
+        self.closed = ""  # why nothing new is dispatched
+        self.retiring: tuple[int, list[Uid]] = (0, [])  # the turn by which rows are gone whose logs may go, too
         self.follower: Follower | None = None
         self.answers: dict[Path, int] = {}  # requests put to the loop, and the turn by which they are written
 
@@ -106,7 +108,7 @@ class _Controller:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
         for note in self.store.notes:
-            log.warning(note)
+            log.info(note)
         source = self._source()
         follower = self.follower = self._follower(source)
         service = self._service()
@@ -143,7 +145,8 @@ class _Controller:
                     chore.result()
             self._mind_the_room()
             try:
-                await tick(self.loop, clock.now())
+                async with self.inbox.turn:
+                    await tick(self.loop, clock.now())
             except Full as error:
                 log.warning("nothing can be recorded, so nothing is dispatched", error=str(error))
                 await asyncio.sleep(1)
@@ -214,7 +217,12 @@ class _Controller:
 
     def _write_heart(self) -> None:
         dispatch = self.loop.dispatch
-        counters = {"ticks": self.loop.ticks, "orders": dispatch.sent, "flying": len(dispatch.flying)}
+        counters = {
+            "ticks": self.loop.ticks,
+            "orders": dispatch.sent,
+            "flying": len(dispatch.flying),
+            "closed": self.closed,
+        }
         fresh = self.folder / "counters.json.new"
         try:
             fresh.write_text(json.dumps(counters))
@@ -228,11 +236,13 @@ class _Controller:
         retained = clock.now() - RETENTION
         while True:
             await self._take_requests()
+            await self._forget_logs()
             if clock.now() - retained >= RETENTION:
                 retained = clock.now()
                 await self._retire(retained)
             with suppress(Full):  # the log goes on growing where it has room, and is emptied when there is more
-                await asyncio.get_running_loop().run_in_executor(self.writer, self.store.checkpoint)
+                async with self.inbox.turn:
+                    await asyncio.get_running_loop().run_in_executor(self.writer, self.store.checkpoint)
             await asyncio.sleep(1)
 
     def _asked(self) -> list[Request]:
@@ -255,20 +265,32 @@ class _Controller:
     async def _decide(self) -> None:
         """A person has looked at the older database: from here on new tasks begin as they come."""
         if self.store.held and self.follower:
-            await asyncio.get_running_loop().run_in_executor(self.writer, self.store.release)
+            async with self.inbox.turn:
+                await asyncio.get_running_loop().run_in_executor(self.writer, self.store.release)
             self.follower.decided()
 
     async def _retire(self, now: datetime) -> None:
-        """Let the rows and logs of old tasks go; their tombstones stay."""
+        """Let the rows of old tasks go, and the logs of those that went earlier; their tombstones stay."""
         keep = self.settings.retention
         before = now - timedelta(days=keep.days)
         await asyncio.get_running_loop().run_in_executor(None, forget, self.folder / "processes", before.timestamp())
-        old = self.store.finished_before(before)
-        surplus = self.store.surplus(keep.per_namespace)
+        async with self.inbox.turn:
+            old = self.store.finished_before(before)
+            surplus = self.store.surplus(keep.per_namespace)
         uids: list[Uid] = list(dict.fromkeys([*old, *surplus]))
+        self.retiring = (self.loop.ticks + 2, list(self.logs.uids()))
         if uids:
             self.inbox.ask([Retired(uid, Cause("timer", message="retention")) for uid in uids], uids)
-            await asyncio.get_running_loop().run_in_executor(None, self._remove_logs, uids)
+
+    async def _forget_logs(self) -> None:
+        """Logs go after the rows that lead to them, also those of rows that went before a crash."""
+        turn, uids = self.retiring
+        if not uids or turn > self.loop.ticks:
+            return
+        self.retiring = (0, [])
+        async with self.inbox.turn:
+            strangers = self.store.strangers(uids)
+        await asyncio.get_running_loop().run_in_executor(None, self._remove_logs, strangers)
 
     def _remove_logs(self, uids: Sequence[Uid]) -> None:
         for uid in uids:
@@ -281,13 +303,25 @@ class _Controller:
 
     def _mind_the_room(self) -> None:
         """Nothing new is dispatched on a short disk (results must still fit), in a held state, or before the end."""
-        short = self.store.free_bytes() < self.settings.min_free
-        closed = short or bool(self.store.held) or self.stopping.is_set()
+        closed = self._closed()
+        if closed != self.closed:
+            log.warning("nothing new is dispatched" if closed else "dispatch goes on", reason=closed or self.closed)
+            self.closed = closed
+            self._write_heart()
         wanted = replace(_limits(self.settings), total=0 if closed else self.settings.dispatch.total)
         if wanted != self.loop.limits:
-            log.warning("dispatch stops" if closed else "dispatch goes on", disk_short=short, held=self.store.held)
             self.loop.limits = wanted
             self.loop.agenda.offer_room()
+
+    def _closed(self) -> str:
+        """Why nothing new is dispatched now; "" while it is."""
+        if self.stopping.is_set():
+            return "the controller is ending and waits for calls under way"
+        if self.store.held:
+            return f"{self.store.held}; reconciler adopt says what goes on"
+        least = self.settings.min_free
+        short = self.store.free_bytes() < least
+        return f"the disk of the state folder has less free than minFree ({least >> 20} MiB)" if short else ""
 
     def _allowed(self, order: Order) -> Refusal | None:
         permissions = self.settings.permissions

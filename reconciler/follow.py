@@ -86,7 +86,8 @@ class Follower:
             self._tell(_condition("Ready", "False", error.reason, error.message))
             return False
         if seen is not None:
-            self._judge(seen)
+            async with self._inbox.turn:
+                self._judge(seen)
         else:
             self._tell(*(self._refusal if self._refused else self._standing))
         return True

@@ -29,6 +29,8 @@ class Inbox:
     """News of the next tick; used from one event loop only."""
 
     def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        """Held during a turn; who reads the store beside it holds it too, or would see a commit half done."""
         self._news = News()
         self._arrived = asyncio.Event()
 

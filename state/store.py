@@ -9,7 +9,7 @@ them back from rows costs more than planning them; what is in memory is always w
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -156,6 +156,11 @@ class Store:
     def live(self) -> list[Uid]:
         """The tasks that are not over, in the order of their admission."""
         return self._column("SELECT uid FROM tasks WHERE live = 1 ORDER BY number")
+
+    def strangers(self, uids: Iterable[Uid]) -> list[Uid]:
+        """Those of `uids` that have no rows: runs that retention let go."""
+        known = set(self._column("SELECT uid FROM tasks"))
+        return [uid for uid in uids if uid not in known]
 
     def unresolved(self) -> list[Identity]:
         """The tasks that wait for a definition which was rejected when their file came."""

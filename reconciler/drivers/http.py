@@ -1,4 +1,4 @@
-"""The http driver, and the only door to httpx: to its engine httpcore, whose single connections need no client.
+"""The http driver, and the only door to httpx.
 
 Every call has a connection of its own: no pool can wedge, and no stale keep-alive blurs the one question that matters,
 whether a byte of the request may have left. If none has, the call failed; if one may have, only a complete answer is
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import certifi
-import httpcore
+import httpx
 
 from definitions.models import Http
 from reconciler.drivers.address_guard import AddressGuard, AddressRefused, HostNotFound, Lookup, look_up
@@ -30,11 +30,13 @@ from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
 from state.records import Json
 
-_NOT_CONNECTED = (httpcore.ConnectError, httpcore.ConnectTimeout)
-_NEVER_SENT = (*_NOT_CONNECTED, httpcore.LocalProtocolError, httpcore.UnsupportedProtocol)
-_FAILED = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol)
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-"""Methods whose request says how long its body is even when there is none."""
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+)
 
 
 @dataclass(slots=True)
@@ -197,7 +199,7 @@ class HttpDriver:
             return progress.failed(str(error))
         except TimeoutError:
             return progress.failed(f"TimedOut: no complete answer within {seconds:g} s")
-        except _FAILED as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             progress.sent = progress.sent and not isinstance(error, _NEVER_SENT)
             return progress.failed(_explain(error))
 
@@ -206,54 +208,50 @@ class HttpDriver:
         for address in addresses[:-1]:
             try:
                 return await self._call(address, outgoing, seconds, progress)
-            except _NOT_CONNECTED:
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
         return await self._call(addresses[-1], outgoing, seconds, progress)
 
     async def _call(self, address: str, outgoing: Outgoing, seconds: float, progress: _Progress) -> Reply:
-        url = outgoing.url
-        origin = httpcore.Origin(url.scheme.encode(), address.encode(), url.port)
-        timeout = {"connect": min(self._connect_timeout, seconds), "read": seconds, "write": seconds}
-        request = httpcore.Request(
+        timeout = httpx.Timeout(seconds, connect=min(self._connect_timeout, seconds)).as_dict()
+        request = httpx.Request(
             outgoing.method,
-            httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=url.target),
+            outgoing.url.at(address),
             headers=_wire_headers(outgoing),
-            content=outgoing.content,
-            extensions={"timeout": timeout, "trace": progress.trace, "sni_hostname": url.host},
+            content=outgoing.content or None,
+            extensions={"timeout": timeout, "trace": progress.trace, "sni_hostname": outgoing.url.host},
         )
-        connection = httpcore.AsyncHTTPConnection(origin, ssl_context=self._context)
-        try:
-            return await self._read(outgoing.method, await connection.handle_async_request(request))
-        finally:
-            await connection.aclose()
+        async with httpx.AsyncHTTPTransport(verify=self._context, trust_env=False) as transport:
+            response = await transport.handle_async_request(request)
+            try:
+                return await self._read(outgoing.method, response)
+            finally:
+                await response.aclose()
 
-    async def _read(self, method: str, response: httpcore.Response) -> Reply:
-        status, encoding = response.status, _header(response, b"content-encoding").strip().lower()
+    async def _read(self, method: str, response: httpx.Response) -> Reply:
+        encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"} and method != "HEAD":
             return Reply(
-                status, flaw=f"OutputInvalid: the answer is packed as {encoding[:40]!r}, which was not asked for"
+                response.status_code,
+                flaw=f"OutputInvalid: the answer is packed as {encoding[:40]!r}, which was not asked for",
             )
         body = Body(encoding, self._response_limit)
         try:
-            async for chunk in response.aiter_stream():
+            async for chunk in response.aiter_raw():
                 body.take(chunk)
-            return Reply(status, body.finish())
+            return Reply(response.status_code, body.finish())
         except TooLarge:
             limit = f"{self._response_limit} bytes (setting `limits.response`)"
-            return Reply(status, flaw=f"ResponseTooLarge: status {status} with more than {limit}")
+            return Reply(
+                response.status_code, flaw=f"ResponseTooLarge: status {response.status_code} with more than {limit}"
+            )
         except zlib.error:
-            return Reply(status, flaw=f"OutputInvalid: the answer is not the {encoding} that it says")
+            return Reply(response.status_code, flaw=f"OutputInvalid: the answer is not the {encoding} that it says")
 
 
 def _wire_headers(outgoing: Outgoing) -> list[tuple[bytes, bytes]]:
     own = [("Host", outgoing.url.authority), ("Connection", "close"), ("Accept-Encoding", "identity")]
-    if outgoing.content or outgoing.method in _WITH_BODY:
-        own.append(("Content-Length", str(len(outgoing.content))))
     return [(name.encode("ascii"), value.encode()) for name, value in (*own, *outgoing.headers)]
-
-
-def _header(response: httpcore.Response, name: bytes) -> str:
-    return b", ".join(value for key, value in response.headers if key.lower() == name).decode("latin-1")
 
 
 def _explain(error: Exception) -> str:
@@ -291,8 +289,9 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _silence() -> None:
-    """The library logs URLs and headers as they are, and a secret may stand in either."""
-    logging.getLogger("httpcore").setLevel(logging.CRITICAL)
+    """Both libraries log URLs and headers as they are, and a secret may stand in either."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _answer_for_sniffio() -> None:

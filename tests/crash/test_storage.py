@@ -146,7 +146,7 @@ def _on_a_small_disk(world, disk):
         controller.until(lambda: len(world.target.requests) > 4)
         with pytest.raises(OSError, match="No space"):
             filler.write_bytes(b"x" * (64 << 20))
-        controller.until(lambda: "dispatch stops" in controller.text)
+        controller.until(lambda: "nothing new is dispatched" in controller.text)
         time.sleep(1)
         seen = len(world.target.requests)
         world.want(1)

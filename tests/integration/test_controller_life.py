@@ -202,7 +202,7 @@ def test_without_room_on_the_disk_nothing_is_dispatched_and_it_is_said(tmp_path,
     repository.commit(one=task("one", "job: ok"))
     with Controller(repository.folder, tmp_path / "state", *settings(tmp_path, full)) as controller:
         controller.until(lambda: controller.found("one"))
-        controller.until(lambda: "dispatch stops" in controller.text)
+        controller.until(lambda: "nothing new is dispatched" in controller.text)
         time.sleep(0.5)
         assert target.requests == []
         assert controller.terminate() == 0

@@ -35,7 +35,7 @@ def followed(client, path, **headers):
 
 
 def parsed(lines):
-    event = {}
+    event: dict[str, str] = {}
     for line in lines:
         if not line and "data" in event:
             yield event | {"data": json.loads(event["data"])}
