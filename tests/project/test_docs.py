@@ -146,6 +146,14 @@ def test_every_make_target_in_the_documentation_exists():
     assert named <= targets
 
 
+def test_the_promise_is_the_same_on_every_page_that_makes_it():
+    pages = (ROOT / "README.md", ROOT / "docs" / "reliability.md")
+    promises = {
+        re.search(r"^\(a\) a recorded run .*?(?=^$)", page.read_text(), re.DOTALL | re.MULTILINE)[0] for page in pages
+    }
+    assert len(promises) == 1
+
+
 def test_no_file_claims_what_no_controller_can_keep():
     forbidden = re.compile("exactly" + "[ -]once", re.IGNORECASE)
     assert [name for name, text in texts() if forbidden.search(text)] == []
