@@ -5,9 +5,10 @@ Here flags become settings and nothing else; what a setting means is decided whe
 
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -23,6 +24,21 @@ class Adopt(StrEnum):
 
     START = "start"
     HOLD = "hold"
+
+
+class Lasting:
+    """A stream for logs that never fails: a full disk behind it, or a reader that is gone, ends no controller."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 ListenOption = Annotated[
@@ -112,7 +128,7 @@ def _log_to_stderr() -> None:
             *([] if terminal else [structlog.processors.format_exc_info]),
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Lasting(sys.stderr))),
     )
 
 

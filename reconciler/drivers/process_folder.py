@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,7 @@ class ProcessFolder:
             self._copy_tails(log)
             copied["tails"] = True
         if copied != before:
-            temporary = self.path / "copied.new"
-            temporary.write_text(json.dumps(copied))
-            temporary.replace(self.path / "copied")
+            self._note_copied(copied)
 
     def result(self, code: int, limit: int) -> tuple[Json, str]:
         """`{exitCode, stdout, stderr, json}` within `limit` bytes as JSON, and what is wrong with its JSON ("": nothing)."""
@@ -155,6 +154,12 @@ class ProcessFolder:
             os.killpg(child.pid, number)
         except ProcessLookupError:
             return
+
+    def _note_copied(self, copied: Mapping[str, Any]) -> None:
+        temporary = self.path / "copied.new"
+        with suppress(OSError):  # on a full disk the log may get a piece twice; nothing else depends on it
+            temporary.write_text(json.dumps(copied))
+            temporary.replace(self.path / "copied")
 
     def _copy_stream(self, stream: str, offset: int, log: LogSink, *, whole: bool) -> int:
         try:

@@ -3,10 +3,11 @@
 Expected flow: read the order, claim the folder (the fence: whoever links `started` first runs the command, nobody else
 ever), start the command in a session of its own, pump its output into files of bounded size with the secrets taken
 out, write `rc` by rename. Guarantee: `rc` is on disk if and only if the command ended; the command ran at the most
-one time for this folder, whoever crashes. Only the standard library is there, and one module of this package.
+one time for this folder, whoever crashes. On a full disk what was said and how it ended wait here for room. Only the standard library is there, and one module of this package.
 """
 
 import base64
+import errno
 import json
 import os
 import selectors
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,8 @@ _CHUNK = 65536
 _TAIL = 256 << 10
 _LINGER = 1.0  # seconds that output of left-over children is waited for after the command ended
 _NOT_CLAIMED = 4
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PAUSE = 0.5  # seconds between two looks at a full disk
 
 
 class Output:
@@ -36,33 +39,41 @@ class Output:
 
     def __init__(self, path: Path, head: int, redactor: Redactor) -> None:
         self._path = path
-        self._file = path.open("wb", buffering=0)
         self._room = head
         self._stream = RedactedStream(redactor)
+        self._waiting = bytearray()  # what belongs into the file and found no room there yet
         self._tail = bytearray()
         self.dropped = 0
 
     def take(self, chunk: bytes) -> None:
         """Keep what may be shown of `chunk`."""
         self._keep(self._stream.take(chunk))
+        with suppress(OSError):  # a full disk must not end the command: `save` says so in the end
+            self._write()
 
-    def finish(self) -> None:
-        """Write out what was held back, and the end of an output that was too long."""
+    def end(self) -> None:
+        """Keep what was held back, as nothing more comes."""
         self._keep(self._stream.finish())
-        self._file.close()
+
+    def save(self) -> None:
+        """Put on disk what is not there yet; may be repeated after OSError, which it raises."""
+        self._write()
         if self._tail:
             self._path.with_suffix(".tail").write_bytes(self._tail)
 
     def _keep(self, data: bytes) -> None:
         head, rest = data[: self._room], data[self._room :]
-        if head:
-            self._room -= len(head)
-            with suppress(OSError):  # a full disk must not end the command
-                self._file.write(head)
+        self._room -= len(head)
+        self._waiting += head
         self._tail += rest
         if (surplus := len(self._tail) - _TAIL) > 0:
             del self._tail[:surplus]
             self.dropped += surplus
+
+    def _write(self) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            while self._waiting:
+                del self._waiting[: file.write(self._waiting)]
 
 
 def main(folder: Path) -> int:
@@ -77,8 +88,10 @@ def main(folder: Path) -> int:
         _record(folder, {"code": 127 if missing else 126, "error": _complaint(error, order), "dropped": {}})
         return 0
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(child.pid, signal.SIGTERM))
-    write_atomically(folder / "child", {"pid": child.pid, "start": start_time(child.pid), "boot": boot_id()})
+    with suppress(OSError):  # without this mark a cancel finds the command by its environment
+        write_atomically(folder / "child", {"pid": child.pid, "start": start_time(child.pid), "boot": boot_id()})
     dropped = _pump(folder, child, order)
+    signal.signal(signal.SIGTERM, _ignore)  # the command is over: all that is left is to write it down
     _record(folder, {"code": child.returncode, "error": "", "dropped": dropped})
     return 0
 
@@ -154,7 +167,8 @@ def _pump(folder: Path, child: subprocess.Popen[bytes], order: Mapping[str, Any]
         _move(child, selector, feed)
     child.wait()
     for output in outputs.values():
-        output.finish()
+        output.end()
+        _once_there_is_room(output.save)
     return {name: output.dropped for name, output in outputs.items()}
 
 
@@ -207,7 +221,18 @@ def _redactor(order: Mapping[str, Any]) -> Redactor:
 
 
 def _record(folder: Path, outcome: Mapping[str, Any]) -> None:
-    write_atomically(folder / "rc", outcome)
+    _once_there_is_room(lambda: write_atomically(folder / "rc", outcome))
+
+
+def _once_there_is_room(save: Callable[[], None]) -> None:
+    """`save()`, again and again while the disk is full. Raises OSError for whatever else is wrong with it."""
+    while True:
+        try:
+            return save()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from state.inspection import inspect
@@ -92,6 +92,13 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave no byte free on the file system of `folder`; its file `filler` is what can be removed again."""
+    with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"x" * (1 << 16)):
+            pass
 
 
 def killed_state(world: World) -> Path:
