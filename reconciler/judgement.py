@@ -90,6 +90,8 @@ class _Bench:
                 return self._succeeded(ended)
             case Ended() as ended:
                 return self._failed(ended)
+            case NotStarted(unrecorded=True, proof=proof) if self.task.record.restored:
+                return self._unknown(f"{proof}; but an older database may have forgotten it")
             case NotStarted(proof=proof, refused=refused):
                 return self._not_started(proof, refused=refused)
             case Unknown(evidence=evidence):

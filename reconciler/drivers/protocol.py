@@ -76,6 +76,7 @@ class NotStarted:
 
     proof: str
     refused: bool = False  # the target could not be reached now (a failed call), not merely never asked
+    unrecorded: bool = False  # the proof is that our rows hold no handle: none at all in a database that may be older
 
 
 @dataclass(frozen=True, slots=True)

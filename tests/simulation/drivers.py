@@ -161,6 +161,9 @@ class SimulatedProcess(_Simulated):
             return Unknown("the folder of the process cannot be read")
         if call.call_key in host.target.forbidden:
             return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
+        if known is None and call.key in host.target.cleaned:
+            host.reached("adopt: process cleaned up")
+            return Unknown("it ran, and its outcome was recorded in a database that is newer than this one")
         if known is None:
             host.reached("adopt: process never started")
             return NotStarted("never started")
@@ -189,6 +192,7 @@ class SimulatedProcess(_Simulated):
         for key in [key for key, attempt in objects.items() if attempt == call.key]:
             del objects[key]
             self._host.target.forbidden.discard(key)
+            self._host.target.cleaned.add(call.key)
 
     def _known(self, call: Call) -> Execution | None:
         """What its folder says; nothing once it was cleaned up."""
@@ -208,6 +212,8 @@ class SimulatedProcess(_Simulated):
     def _receive(self, call: Call) -> Observation | Execution:
         if call.call_key in self._host.target.forbidden:
             return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
+        if call.key in self._host.target.cleaned:
+            return Unknown("it ran, and its outcome was recorded in a database that is newer than this one")
         return self._known(call) or self._act(call)
 
     def _look(self, call: Call, known: Execution) -> Observation:
@@ -243,7 +249,7 @@ class SimulatedContainer(_Simulated):
         host = self._host
         if handle is None:
             host.reached("adopt: exec without a handle never started")
-            return NotStarted("no handle is recorded, so nothing was started")
+            return NotStarted("no handle is recorded, so nothing was started", unrecorded=True)
         known, exists = await host.wire(lambda: self._found(str(handle)))
         host.point("C9 while watching")
         if not exists or host.strikes("handle_lost", call.call_key):
@@ -262,7 +268,7 @@ class SimulatedContainer(_Simulated):
         host = self._host
         host.point("C15 before the cancel")
         if handle is None:
-            return NotStarted("no handle is recorded, so nothing was started")
+            return NotStarted("no handle is recorded, so nothing was started", unrecorded=True)
         known, exists = await host.wire(lambda: self._found(str(handle), stop=True))
         host.point("C15 cancelled, not recorded")
         if known is None:

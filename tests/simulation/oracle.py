@@ -13,6 +13,7 @@ from state.inspection import inspect
 from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
 from state.store import Committed
+from tests.simulation.restored import NOTHING, Kept, Past
 from tests.simulation.target import flavour_of, words_of
 
 if TYPE_CHECKING:
@@ -43,9 +44,12 @@ class Oracle:
         self._tasks: dict[Uid, TaskSnapshot] = {}
         self._admitted: set[Uid] = set()
         self._gone: set[Uid] = set()
+        self._lost: set[str] = set()  # attempts whose outcome was declared unknown
+        self._rows: set[str] = set()  # attempts that were ever recorded
         self.epoch = 0
+        self._kept: Kept | None = None  # what a backup holds
+        self._past: Past = NOTHING  # what happened before an older database was put in place
         self._held = False  # an older database is in place and nobody has looked yet
-        self._forgiven: set[str] = set()  # call keys that an older database may not know
         self._rewritten = False
 
     # -- the life of controllers -------------------------------------------------------------------------------------
@@ -56,27 +60,27 @@ class Oracle:
         if store.epoch <= self.epoch:
             raise self._broken(f"I13 epoch {store.epoch} after {self.epoch}")
         self.epoch = store.epoch
-        if self._rewritten:
-            self._tasks = dict(store.snapshot(store.everyone()).tasks)
-            self._gone = {each.uid for each in store.identities().values()} - self._tasks.keys()
-            self._admitted = {uid for uid, task in self._tasks.items() if task.record.pins} | self._gone
-            if not store.held:
-                raise self._broken("C20 an older database is in place and is not held")
-            self._held, self._rewritten = True, False
-        stored = store.snapshot(list(self._tasks)).tasks
+        if self._rewritten and not store.held:
+            raise self._broken("C20 an older database is in place and is not held")
+        self._held, self._rewritten = self._held or self._rewritten, False
+        stored = store.snapshot(store.everyone()).tasks
+        if stored.keys() != self._tasks.keys():
+            raise self._broken(f"I1 the tasks are {sorted(stored)}, and committed were {sorted(self._tasks)}")
         for uid, task in self._tasks.items():
-            if stored.get(uid) != task:
-                raise self._broken(f"I1 {task.record.name} is not what was committed: {stored.get(uid)} != {task}")
+            if stored[uid] != task:
+                raise self._broken(f"I1 {task.record.name} is not what was committed: {stored[uid]} != {task}")
+
+    def backed_up(self) -> None:
+        """A backup was taken: it holds what is committed now (C19)."""
+        self._kept = Kept.of(self._tasks, self._admitted, self._gone, self._lost, self._rows)
 
     def restored(self) -> None:
-        """The database was replaced by an older one."""
+        """The database was replaced by the backup: what is known is what it holds, and targets know more."""
+        assert self._kept
+        self._tasks, self._admitted, self._gone, self._lost, self._rows = self._kept.copies()
+        target = self._world.target
+        self._past = Past(frozenset(target.executions), frozenset(target.objects))
         self._rewritten = True
-        work = self._world.target.work
-        # Whoever can be asked is asked first; but behind a lost attempt `onLost: retry` has decided already.
-        asked = {key for key in work if work[key].flavour in {"verify", "exists", "idempotent"}}
-        self._forgiven = set(work) - {key for key in asked if work[key].attempt.endswith("/1")}
-        self._forgiven |= set(self._world.target.objects)
-        self._admitted.clear()
 
     def released(self) -> None:
         """A person decided about the older database."""
@@ -107,9 +111,8 @@ class Oracle:
         attempt = self._tasks[uid].attempts.get(path) if uid in self._tasks else None
         if attempt is None or (attempt.key, attempt.call) != (call.key, call.number) or attempt.ended:
             raise self._broken(f"I2 {call.call_key} is sent, and on disk is {attempt}")
-        if call.call_key in self._forgiven:
-            return
-        if flavour_of(call) not in DEDUPLICATING | {"process"} and self._world.target.executions[call.call_key]:
+        executed = self._world.target.executions[call.call_key]
+        if flavour_of(call) not in DEDUPLICATING | {"process"} and executed > self._repeats(call.call_key):
             raise self._broken(f"I2 {call.call_key} is sent again to a target that does not deduplicate")
         self._check_request(call, uid)
 
@@ -146,8 +149,12 @@ class Oracle:
     def _executed_once(self) -> None:
         target = self._world.target
         for key, count in target.executions.items():
-            if count > 1 and key not in self._forgiven and target.work[key].flavour != "get":
+            if count > 1 + self._repeats(key) and target.work[key].flavour != "get":
                 raise self._broken(f"I2 {key} was executed {count} times")
+
+    def _repeats(self, key: str) -> int:
+        """How often a call may be carried out again, as docs/reliability.md tells about restored databases."""
+        return self._past.repeats(key, self._lost)
 
     def _admit(self, change: Admitted) -> None:
         uid = change.task.uid
@@ -185,6 +192,7 @@ class Oracle:
     def _compare_attempt(
         self, process: "Process", task: TaskSnapshot, old: AttemptRecord | None, new: AttemptRecord
     ) -> None:
+        self._rows.add(new.key)
         if old and old.number > new.number:
             raise self._broken(f"I13 {new.path}: attempt {new.number} after {old.number}")
         if old and old.number == new.number and old.ended and _told(old) != _told(new):
@@ -237,16 +245,8 @@ class Oracle:
             if other[0] != attempt.key.rpartition("/")[0] or work.attempt == attempt.key:
                 continue
             if work.running(self._world.clock.elapsed) and work.flavour not in DEDUPLICATING:
-                if work.key not in self._forgiven and not self._lost(attempt, int(other[2])):
+                if work.attempt not in self._lost and not self._past.ahead(work.key, attempt.number):
                     raise self._broken(f"I2 {attempt.key} begins while {work.key} runs")
-
-    def _lost(self, attempt: AttemptRecord, number: int) -> bool:
-        """Whether an earlier attempt's outcome was declared unknown, so that `onLost: retry` allowed another."""
-        return f"{attempt.key.rpartition('/')[0]}/{number}" in self._lost_keys
-
-    @property
-    def _lost_keys(self) -> set[str]:
-        return self._world.lost_keys
 
     def _reach(self, before: TaskSnapshot | None, task: TaskSnapshot) -> None:
         """What of all that is possible has been seen."""
@@ -263,7 +263,7 @@ class Oracle:
         for path, attempt in task.attempts.items():
             earlier = before.attempts.get(path) if before else None
             if attempt.phase is AttemptPhase.LOST:
-                self._world.lost_keys.add(attempt.key)
+                self._lost.add(attempt.key)
             if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
                 self._world.reached("onLost: the same call again")
 
@@ -289,8 +289,9 @@ class Oracle:
             self._rests(task)
         self._every_file_has_its_run(process)
         target = self._world.target
-        left = {key for key, attempt in target.objects.items() if attempt not in self._world.lost_keys}
-        if left := {key for key in left - self._forgiven if not target.work[key].unknown}:
+        unknown = {key for key, work in target.work.items() if work.unknown}
+        left = {key for key, attempt in target.objects.items() if attempt not in self._lost} - unknown
+        if left := {key for key in left if not self._past.forgotten(key, self._rows)}:
             raise self._broken(f"I14 left at the target: {sorted(left)}")
         process.store.checkpoint(above=0)
         findings = inspect(self._world.folder)

@@ -42,6 +42,7 @@ SOMETIMES: frozenset[str] = frozenset(
         "adopt: exec made, never started",
         "adopt: exec running",
         "adopt: exec without a handle never started",
+        "adopt: process cleaned up",
         "adopt: process ended",
         "adopt: process never started",
         "adopt: process running",

@@ -57,6 +57,7 @@ class Target:
     forbidden: set[str] = field(default_factory=set)  # fenced before they began
     made: dict[str, "Execution | None"] = field(default_factory=dict)  # handle -> what was started under it
     objects: dict[str, str] = field(default_factory=dict)  # call key -> attempt key: processes until they are cleaned
+    cleaned: set[str] = field(default_factory=set)  # attempts whose processes were cleaned up: a mark is left of each
     handles: int = 0
 
     def act(self, call: Call, now: float, *, slow: float = 0.0, wrong: bool = False, big: bool = False) -> Execution:

@@ -76,7 +76,6 @@ class World:
         self._wire_busy_until = 0.0
         self._backup_epoch = 0
         self._backup = folder / "backup.db"
-        self.lost_keys: set[str] = set()
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -251,6 +250,7 @@ class World:
     def _take_backup(self) -> None:
         if (self.folder / "state.db").exists():
             self._backup_epoch = backup(self.folder, self._backup).epoch
+            self.oracle.backed_up()
 
     def _restore(self) -> None:
         """The database is put back from the backup: by the command, or by hand behind everybody's back."""

@@ -114,6 +114,15 @@ def test_what_nobody_can_say_of_an_adopted_run_is_lost_and_not_sent():
     assert made.flying == {}
 
 
+def test_that_no_handle_is_recorded_proves_nothing_where_the_rows_are_older():
+    made = adopted(restored(waiting(POST)))
+
+    made.turn([made.report("job", NotStarted("no handle is recorded", unrecorded=True))])
+
+    assert made.task().steps["job"].phase is StepPhase.LOST
+    assert "no handle is recorded" in made.task().steps["job"].message
+
+
 def test_what_its_target_deduplicates_goes_out_again_under_the_same_key():
     made = adopted(restored(waiting(GET)))
 
