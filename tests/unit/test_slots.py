@@ -162,7 +162,7 @@ def test_a_day_that_a_zone_skipped_takes_its_times_with_it():
 
 # -- as properties, against a look at every minute -----------------------------------------------------------------------
 
-CLOCKS = {
+CLOCKS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "America/New_York": ((2026, 3, 8), (2026, 11, 1)),
     "Europe/London": ((2026, 3, 29), (2026, 10, 25)),
     "Australia/Lord_Howe": ((2026, 4, 4), (2026, 10, 3)),
@@ -200,7 +200,7 @@ def shown(cron: str, zone: ZoneInfo, start: datetime, end: datetime) -> list[dat
 @given(MINUTES, HOURS, DAYS, st.sampled_from(ZONE_DAYS), st.integers(0, 1800))
 def test_each_slot_comes_at_its_instant_and_no_other(minute, hour, days, place, shift):
     cron, (zone, day) = f"{minute} {hour} {days}", place
-    start = datetime(*day, tzinfo=UTC) - DAY + shift * MINUTE
+    start = datetime(day[0], day[1], day[2], tzinfo=UTC) - DAY + shift * MINUTE
     end = start + 6 * HOUR
     slots = slots_of(cron, zone)
 
@@ -216,7 +216,7 @@ def test_each_slot_comes_at_its_instant_and_no_other(minute, hour, days, place, 
 def test_looking_back_finds_what_looking_ahead_found(minute, hour, days, place, count):
     cron, (zone, day) = f"{minute} {hour} {days}", place
     slots = slots_of(cron, zone)
-    start = datetime(*day, tzinfo=UTC) - 2 * DAY
+    start = datetime(day[0], day[1], day[2], tzinfo=UTC) - 2 * DAY
     ahead = slots.upcoming(start, count)
     until = ahead[-1] if ahead else start
 
