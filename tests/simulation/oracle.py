@@ -10,7 +10,9 @@ from reconciler.drivers.protocol import Call
 from reconciler.judgement import Report
 from state.changes import Admitted, Change, Intended, Retired
 from state.inspection import inspect
+from state.pages import LIMIT
 from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.reader import Reader
 from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
 from state.store import Committed
 from tests.simulation.restored import NOTHING, Kept, Past
@@ -145,6 +147,13 @@ class Oracle:
             if isinstance(change, Intended):
                 self._intended(process, change.attempt)
         self._executed_once()
+
+    def read(self, reader: Reader) -> None:
+        """What the API reads at any moment is what is committed (I11)."""
+        seen = {record.uid: record for record in reader.tasks(limit=LIMIT).items}
+        told = {uid: task.record for uid, task in self._tasks.items()}
+        if seen != told or reader.snapshots(list(told)) != self._tasks:
+            raise self._broken(f"I11 the API shows {sorted(seen.values(), key=str)}, and committed is {told}")
 
     def _executed_once(self) -> None:
         target = self._world.target

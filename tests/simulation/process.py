@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 DRIVERS = frozenset({"http", "process", "container"})
 OUTPUT_BYTES = 2048
 POLL = 7.0
+READ_EVERY = 8
+"""Every so many commits somebody reads, in the middle of one and after it."""
 _programs: dict[tuple[str, ...], Any] = {}
 
 
@@ -44,12 +46,20 @@ class SimulatedStore(Store):
     """The real store, whose commits can be cut by a death or a full disk and are told to the oracle."""
 
     process: "Process"
+    commits = 0
 
     def commit(self, changes: Sequence[Change], at: datetime, snapshot: Snapshot | None = None) -> Committed:
         committed = super().commit(changes, at, snapshot)
         if changes:
             self.process.world.oracle.committed(self.process, changes, committed)
+            self.commits += 1
+            self._read()
         return committed
+
+    def _read(self) -> None:
+        """Somebody asks the API."""
+        if self.commits % READ_EVERY == 0:
+            self.process.world.oracle.read(self.process.reader)
 
     def everyone(self) -> list[Uid]:
         """All tasks that have rows, also earlier runs."""
@@ -58,6 +68,7 @@ class SimulatedStore(Store):
     def _set(self, name: str, value: str) -> None:
         super()._set(name, value)
         if name == "sequence":
+            self._read()
             self.process.inside_commit()
 
 

@@ -39,8 +39,16 @@ RATES = {
 }
 TIMED = ("target_restart", "clock_forward", "clock_back", "second_controller", "retention")
 COMMON = frozenset({"C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C11"})
-OFTEN, SELDOM = 0.03, 0.15
-"""How likely a death is at a yield point that every case passes many times, and at one that few reach."""
+RARE = frozenset(
+    {
+        "C6 before the exec is made",
+        "C7 made, its handle unknown",
+        "C15 before the cancel",
+        "C15 cancelled, not recorded",
+    }
+)
+OFTEN, SELDOM, RARELY = 0.03, 0.15, 0.4
+"""How likely a death is at a yield point that every case passes many times, at one that few reach, and that hardly any do."""
 CRASHES = 4
 TURNS = 60_000
 PATIENCE = 4000.0
@@ -193,7 +201,8 @@ class World:
         elif self.calm or "crash" not in self.case.faults or self._kills >= CRASHES:
             killed = False
         else:
-            rate = OFTEN if name.partition(" ")[0] in COMMON else SELDOM
+            often = OFTEN if name.partition(" ")[0] in COMMON else SELDOM
+            rate = RARELY if name in RARE else often
             killed = self.chance.roll("crash", name, self.found[name]) < rate
         if killed:
             self._kills += 1
