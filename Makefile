@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs simulate bench crash lock clean
+.PHONY: help install demo test lint format docs simulate pairs bench crash lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -50,6 +50,9 @@ docs: install ## write the generated parts of docs/ again
 
 simulate: install ## SEEDS=20000 random histories with every kind of fault, START=0 the first (tests/simulation)
 	$(BIN)/python -m tests.simulation run --seeds $(SEEDS) --start $(START) --workers $(WORKERS)
+
+pairs: install ## crash twelve workflows at every two of their yield points (50 minutes of CPU; NAME='a process': one)
+	$(BIN)/python -m tests.simulation pairs $(if $(NAME),'$(NAME)') --workers $(WORKERS)
 
 bench: install ## measure the loop against named baselines
 	$(BIN)/python -m tests.bench

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.simulation.campaign import Tally, campaign, pairs, play_all
+from tests.simulation.campaign import Tally, campaign, crash_pairs
 from tests.simulation.canonical import CASES
 from tests.simulation.case import Case
 from tests.simulation.generate import generate
@@ -19,7 +19,9 @@ from tests.simulation.play import play
 from tests.simulation.shrink import shrink
 from tests.simulation.sometimes import SOMETIMES
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "tests" / "corpus"
+SHRUNK = 3
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 console = Console()
@@ -30,7 +32,7 @@ def run(
     seeds: Annotated[int, typer.Option(help="how many seeds")] = 2000,
     start: Annotated[int, typer.Option(help="the first seed")] = 0,
     workers: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
-    shrunk: Annotated[int, typer.Option(help="how many failures to make small and keep in the corpus")] = 3,
+    shrunk: Annotated[int, typer.Option(help="how many failures to make small and keep in the corpus")] = SHRUNK,
 ) -> None:
     """Play a campaign; 1 if an invariant broke or something that must sometimes happen did not, or hardly ever."""
     began = time.monotonic()
@@ -60,32 +62,48 @@ def replay(
     raise typer.Exit(1 if outcome.violation else 0)
 
 
-@app.command("pairs")
-def crash_pairs(name: Annotated[str, typer.Argument(help="a workflow; all of them without")] = "") -> None:
-    """Crash the canonical workflows at every two of their yield points."""
+@app.command()
+def pairs(
+    name: Annotated[str, typer.Argument(help="a workflow; all of them without")] = "",
+    workers: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
+) -> None:
+    """Crash the canonical workflows at every two of their yield points; 1 if an invariant broke."""
     total = Tally()
     for each in [name] if name else CASES:
-        tally = play_all(pairs(each))
-        console.print(f"{each}: {tally.played} pairs, {len(tally.failed)} violations")
+        began = time.monotonic()
+        tally = crash_pairs(each, workers, lambda _: None)
+        seconds = time.monotonic() - began
+        console.print(f"{each}: {tally.played} pairs, {len(tally.failed)} violations, {seconds:.0f} s", markup=False)
         total.add(tally)
     for case, violation in total.failed[:10]:
         console.print(f"{case.crash_at}: {violation}", markup=False)
+    for case, _ in total.failed[:SHRUNK]:
+        _keep(case)
     raise typer.Exit(1 if total.failed else 0)
 
 
 def _case(what: str) -> Case:
     if what.isdigit():
         return generate(int(what))
-    return CASES[what] if what in CASES else Case.from_json(Path(what).read_text(encoding="utf-8"))
+    return CASES[what] if what in CASES else Case.from_json(_file(what).read_text(encoding="utf-8"))
+
+
+def _file(what: str) -> Path:
+    """A case that was written down: its path, or its name in the corpus. Ends the command where there is none."""
+    for file in (Path(what), ROOT / what, CORPUS / f"{what}.json"):
+        if file.is_file():
+            return file
+    raise typer.BadParameter(f"{what!r} is no seed, no workflow of {', '.join(CASES)}, and no file")
 
 
 def _keep(case: Case) -> None:
     """Make a failing case small, keep it for ever, and say how to see it again."""
-    small = shrink(case)
     CORPUS.mkdir(exist_ok=True)
-    file = CORPUS / f"seed-{case.seed}.json"
-    file.write_text(small.to_json(), encoding="utf-8")
-    console.print(f"seed {case.seed}, made small: python -m tests.simulation replay {file.relative_to(Path.cwd())}")
+    crashes = "".join(f"-{point}" for point in case.crash_at)
+    file = CORPUS / f"seed-{case.seed}{crashes}.json"
+    file.write_text(shrink(case).to_json(), encoding="utf-8")
+    shown = file.relative_to(ROOT)
+    console.print(f"made small: python -m tests.simulation replay {shown}", markup=False, soft_wrap=True)
 
 
 def _report(tally: Tally, seconds: float) -> None:

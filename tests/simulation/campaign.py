@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import combinations
+from typing import TypeVar
 
 from tests.simulation.canonical import CASES
 from tests.simulation.case import Case
@@ -15,6 +15,7 @@ from tests.simulation.generate import generate
 from tests.simulation.play import Outcome, play
 from tests.simulation.sometimes import SOMETIMES
 
+T = TypeVar("T")
 CHUNK = 25
 LARGE, LEAST = 20_000, 100
 """In a campaign of so many seeds everything that must sometimes happen does so at least so many times."""
@@ -64,12 +65,7 @@ def play_seeds(seeds: range) -> Tally:
 def campaign(start: int, count: int, workers: int, told: Callable[[Tally], None]) -> Tally:
     """Play `count` seeds from `start` on in `workers` processes; `told` hears the sum after every part."""
     parts = [range(first, min(first + CHUNK, start + count)) for first in range(start, start + count, CHUNK)]
-    total = Tally()
-    with ProcessPoolExecutor(workers) as pool:
-        for tally in pool.map(play_seeds, parts):
-            total.add(tally)
-            told(total)
-    return total
+    return _spread(play_seeds, parts, workers, told)
 
 
 def single_crashes(name: str) -> Iterator[tuple[Case, Outcome, Outcome]]:
@@ -81,12 +77,26 @@ def single_crashes(name: str) -> Iterator[tuple[Case, Outcome, Outcome]]:
         yield crashed, play(crashed), calm
 
 
-def pairs(name: str) -> Iterator[Case]:
-    """A canonical workflow with every two crashes; the second one counts on through the recovery from the first."""
-    case = CASES[name]
-    points = play(case).points
-    for pair in combinations(range(1, points + points // 2), 2):
-        yield _crashed(case, *pair)
+def crash_pairs(name: str, workers: int, told: Callable[[Tally], None]) -> Tally:
+    """A canonical workflow crashed at every two of its yield points, in `workers` processes."""
+    firsts = range(1, play(CASES[name]).points + 1)
+    return _spread(play_pairs, [(name, first) for first in firsts], workers, told)
+
+
+def play_pairs(where: tuple[str, int]) -> Tally:
+    """The canonical workflow crashed at one yield point, and at each one after it up to the end of its recovery."""
+    name, first = where
+    recovered = play(_crashed(CASES[name], first)).points
+    return play_all(_crashed(CASES[name], first, second) for second in range(first + 1, recovered + 1))
+
+
+def _spread(part: Callable[[T], Tally], over: Iterable[T], workers: int, told: Callable[[Tally], None]) -> Tally:
+    total = Tally()
+    with ProcessPoolExecutor(workers) as pool:
+        for tally in pool.map(part, over):
+            total.add(tally)
+            told(total)
+    return total
 
 
 def _crashed(case: Case, *points: int) -> Case:
