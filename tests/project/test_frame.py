@@ -11,7 +11,21 @@ from packaging.utils import canonicalize_name
 
 from tests.project.modules import ROOT
 
-TARGETS = {"help", "install", "demo", "test", "lint", "format", "simulate", "docs", "bench", "crash", "lock", "clean"}
+TARGETS = {
+    "help",
+    "install",
+    "demo",
+    "test",
+    "lint",
+    "format",
+    "simulate",
+    "pairs",
+    "docs",
+    "bench",
+    "crash",
+    "lock",
+    "clean",
+}
 
 
 @pytest.fixture(scope="module")
