@@ -58,7 +58,7 @@ bench: install ## measure the loop against named baselines
 	$(BIN)/python -m tests.bench
 
 crash: install ## kill the controller at many moments and judge what is left (KILLS=60 POINTS=40, 0: all)
-	$(BIN)/python -m tests.crash --kills $(or $(KILLS),60) --points $(or $(POINTS),40) $(ARGUMENTS)
+	$(BIN)/python -m tests.crash --kills $(or $(KILLS),60) --points $(or $(POINTS),40) --workers $(WORKERS) $(ARGUMENTS)
 
 lock: install ## resolve requirements.lock again (hashes, no addresses)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.controllers import Controller
 from tests.crash.oracle import Oracle, Tally
@@ -19,7 +20,18 @@ FLAGS = ("--enable", "process")
 SYSCALLS = ("pwrite64", "fdatasync", "ftruncate", "sendto", "connect", "recvfrom")
 """What only the controller itself does: the commands and the git processes beside it are not to be hit."""
 TASKS = 3
+FAILURES = ("ENOSPC", "EIO")
 _CALL = re.compile(r"^(\d+) .*?\b(\w+)\(")
+
+
+class Point(NamedTuple):
+    """The `number`th system call `call` of one thread."""
+
+    call: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.number}"
 
 
 class Campaign:
@@ -82,42 +94,40 @@ class Campaign:
             began = time.monotonic()
             code = controller.terminate(30)
             seconds = time.monotonic() - began
+        self.tally.longest = max(self.tally.longest, seconds)
         if code or seconds > 10:
             self.tally.violations.append(f"SIGTERM: exit code {code} after {seconds:.1f} s")
         self.oracle.terminated()
         self.tally.starts += 1
         self.converge("SIGTERM")
 
-    def fail_at_syscall(self, name: str, number: int, error: str) -> None:
+    def fail_at_syscall(self, point: Point) -> None:
         """A disk that refuses a write or a sync: the controller says so or ends, and the next start goes on."""
+        error = self.chance.choice(FAILURES)
         self.world.want(1)
-        inject = f"inject={name}:error={error}:when={number}"
-        wrapped = ("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject)
-        with self._controller("--until-idle", wrapped=wrapped) as controller:
+        with self._controller("--until-idle", wrapped=_injecting(point, f"error={error}")) as controller:
             controller.wait(60)
             self.tally.starts += 1
             if "Traceback" in controller.text:
-                self.tally.violations.append(f"{error} at {name} {number}: a traceback")
+                self.tally.violations.append(f"{error} at {point}: a traceback")
         self.oracle.terminated()
-        self.converge(f"{error} at {name} {number}")
+        self.converge(f"{error} at {point}")
 
-    def kill_at_syscall(self, name: str, number: int) -> bool:
-        """A kill at the `number`th system call `name` of one thread; False if a run has fewer than that."""
+    def kill_at_syscall(self, point: Point) -> bool:
+        """A kill at a system call; False if a run has fewer of them than that."""
         self.world.want(1)
-        inject = f"inject={name}:signal=SIGKILL:when={number}"
-        wrapped = ("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject)
-        with self._controller("--until-idle", wrapped=wrapped) as controller:
+        with self._controller("--until-idle", wrapped=_injecting(point, "signal=SIGKILL")) as controller:
             code = controller.wait(60)
             self.tally.starts += 1
         killed = code not in {0, 1}
         if killed:
             self._killed()
-            self.converge(f"{name} {number}")
+            self.converge(str(point))
         else:
-            self._judge(code, f"{name} {number} (not reached)")
+            self._judge(code, f"{point} (not reached)")
         return killed
 
-    def syscall_points(self) -> list[tuple[str, int]]:
+    def syscall_points(self) -> list[Point]:
         """How many of each system call the busiest thread makes in a run of one task, as points to be killed at."""
         self.world.want(1)
         trace = self.world.state.with_name("trace")
@@ -126,7 +136,7 @@ class Campaign:
             code = controller.wait(60)
             self.tally.starts += 1
         self._judge(code, "counting system calls")
-        return [(name, number) for name, most in _busiest(trace) for number in range(1, most + 1)]
+        return [Point(name, number) for name, most in _busiest(trace) for number in range(1, most + 1)]
 
     def converge(self, what: str) -> None:
         """A start that nobody interrupts, and the judgement."""
@@ -152,8 +162,15 @@ class Campaign:
     def _judge(self, code: int, what: str) -> None:
         before = len(self.tally.violations)
         self.oracle.idle(code)
-        news = self.tally.violations[before:]
-        self.told(f"{what}: {'; '.join(news) or 'ok'}")
+        self.tally.moments += 1
+        for news in self.tally.violations[before:]:
+            self.told(f"{what}: {news}")
+
+
+def _injecting(point: Point, what: str) -> tuple[str, ...]:
+    """The words before a command to which `what` happens at `point`."""
+    inject = f"inject={point.call}:{what}:when={point.number}"
+    return ("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={point.call}", "-e", inject)
 
 
 def strace_works() -> bool:

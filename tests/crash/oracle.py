@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from state.errors import StateError
 from state.inspection import inspect
@@ -64,18 +65,32 @@ def moment(world: World) -> Moment:
 class Tally:
     """What a campaign has seen; `violations` must stay empty."""
 
+    COUNTS: ClassVar[tuple[str, ...]] = ("moments", "kills", "starts", "executed", "adopted", "lost", "duplicates")
+
+    moments: int = 0  # times that everything was judged after an end
     kills: int = 0
     starts: int = 0
     executed: int = 0  # calls and commands that really happened
     adopted: int = 0  # commands under way at a kill whose result was recorded later
     lost: int = 0
     duplicates: int = 0  # deliveries of one call beyond the first, all under its key
+    longest: float = 0.0  # seconds from SIGTERM to the end
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        words = ("kills", "starts", "executed", "adopted", "lost", "duplicates")
-        counts = ", ".join(f"{getattr(self, word)} {word}" for word in words)
+        counts = ", ".join(f"{getattr(self, word)} {word}" for word in self.COUNTS)
         return f"{counts} (under the same key), {len(self.violations)} violations"
+
+    def counts(self) -> list[str]:
+        """The numbers behind `COUNTS`, and how many violations there are."""
+        return [*(str(getattr(self, word)) for word in self.COUNTS), str(len(self.violations))]
+
+    def add(self, other: "Tally") -> None:
+        """Count what another one has seen, too."""
+        for word in self.COUNTS:
+            setattr(self, word, getattr(self, word) + getattr(other, word))
+        self.longest = max(self.longest, other.longest)
+        self.violations += other.violations
 
 
 class Oracle:

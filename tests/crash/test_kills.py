@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.crash.campaign import Campaign, strace_works
+from tests.crash.campaign import Campaign, Point, strace_works
 from tests.crash.world import World
 
 pytestmark = pytest.mark.timeout(120)
@@ -45,11 +45,11 @@ def test_a_stopped_controller_goes_on_where_it_was(campaign):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("call", "number"), [("fdatasync", 9), ("recvfrom", 6)])
-def test_a_kill_at_a_chosen_system_call_is_recovered_from(campaign, call, number):
+@pytest.mark.parametrize("point", [Point("fdatasync", 9), Point("recvfrom", 6)], ids=str)
+def test_a_kill_at_a_chosen_system_call_is_recovered_from(campaign, point):
     if not strace_works():
         pytest.skip("there is no strace here that can send signals")
 
-    assert campaign.kill_at_syscall(call, number)
+    assert campaign.kill_at_syscall(point)
 
     assert campaign.tally.violations == []

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 
@@ -62,6 +63,20 @@ def test_continuous_integration_runs_what_a_contributor_runs():
     text = script.read_text()
     assert "set -euo pipefail" in text
     assert re.search(r"for target in install test lint demo; do", text)
+    assert "stage crash KILLS=10 POINTS=40" in text
+
+
+def test_continuous_integration_does_not_go_on_without_strace(tmp_path):
+    for name in ("bash", "git", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "CI": "true"}
+    answer = subprocess.run(
+        [tmp_path / "bash", ROOT / ".ci" / "run"], env=environment, capture_output=True, check=False, text=True
+    )
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "apt install strace" in answer.stderr
 
 
 def test_the_lock_satisfies_every_requirement(project, locked):
