@@ -90,6 +90,8 @@ class _Bench:
                 return self._succeeded(ended)
             case Ended() as ended:
                 return self._failed(ended)
+            case NotStarted() | Unknown() if self.stopping and self.report.verb is not Verb.CANCEL:
+                return ()  # it was asked before the stop, whose own answer says more
             case NotStarted(unrecorded=True, proof=proof) if self.task.record.restored:
                 return self._unknown(f"{proof}; but an older database may have forgotten it")
             case NotStarted(proof=proof, refused=refused):

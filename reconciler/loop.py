@@ -4,7 +4,7 @@ Guarantee: nothing leaves this process before its intent is on disk, and what a 
 all. A tick awaits once, for the commit, while news of the next one gathers; so it can be driven by hand.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,14 +13,15 @@ import structlog
 from reconciler.actions import Plan
 from reconciler.agenda import Agenda
 from reconciler.dispatch import Dispatch
+from reconciler.drivers.protocol import Running
 from reconciler.inbox import Inbox, News
-from reconciler.judgement import judge
+from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed, Programs
 from reconciler.plan.whole import plan
 from state.changes import Change, Retired, TaskChange, uid_of
 from state.errors import StateError
 from state.phases import IllegalTransition
-from state.records import Identity, Uid
+from state.records import Identity, TaskSnapshot, Uid
 from state.store import Committed, Store
 
 Commit = Callable[[Sequence[Change], datetime], Awaitable[Committed]]
@@ -131,7 +132,8 @@ async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     known = {**observed.snapshot.tasks, **committed.snapshot.tasks}  # an empty commit answers with nothing
     loop.agenda.settle(planned, known, scope.tasks, now)
     for report in news.reports:
-        loop.dispatch.release(report)
+        if _recorded(report, known):
+            loop.dispatch.release(report)
     loop.dispatch.begin(planned.orders, now)
     loop.ticks += 1
     loop.tell(committed)
@@ -171,6 +173,15 @@ def _asked(changes: Iterable[TaskChange], observed: Observed, now: datetime) -> 
         else:
             fitting.append(change)
     return fitting, observed
+
+
+def _recorded(report: Report, tasks: Mapping[Uid, TaskSnapshot]) -> bool:
+    """Whether the handle that a report tells of is on disk; one that was judged too late is not."""
+    task, told = tasks.get(report.uid), report.observation
+    attempt = task.attempts.get(report.path) if task else None
+    if attempt is None or not isinstance(told, Running):
+        return False
+    return (attempt.number, attempt.call, attempt.handle) == (report.attempt, report.call, told.handle)
 
 
 def _source(news: News) -> Iterable[Change]:

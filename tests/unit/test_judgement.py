@@ -122,9 +122,22 @@ def test_work_that_goes_on_after_it_was_told_to_end_and_then_vanishes_is_lost():
     stage = at(Phase.STARTED, PROCESS, revoking=True)
     stage.turn([stage.report("job", RUNNING)])
 
-    task = after(stage, LOST)
+    task = after(stage, LOST, verb=Verb.CANCEL)
 
     assert task.attempts["job"].phase is Phase.LOST
+
+
+@pytest.mark.parametrize("verb", [Verb.START, Verb.OBSERVE])
+@pytest.mark.parametrize("seen", [NEVER, DOWN, LOST])
+def test_what_was_asked_before_the_stop_and_says_nothing_waits_for_the_word_about_the_stop(seen, verb):
+    stage = at(Phase.CANCELLING, PROCESS)
+
+    stage.judge(stage.report("job", seen, verb=verb))
+    assert stage.task().attempts["job"].phase is Phase.CANCELLING
+
+    stopped = after(stage, Ended(succeeded=False, cancelled=True, cleanup=True), verb=Verb.CANCEL)
+    assert stopped.attempts["job"].phase is Phase.TIMED_OUT
+    assert stopped.attempts["job"].cleanup
 
 
 @pytest.mark.parametrize(("seen", "expected"), STOPPING)
