@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs simulate pairs bench crash lock clean
+.PHONY: help install demo test lint format docs simulate pairs bench crash storage lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -59,6 +59,9 @@ bench: install ## measure the loop against named baselines
 
 crash: install ## kill the controller at many moments and judge what is left (KILLS=60 POINTS=40, 0: all)
 	$(BIN)/python -m tests.crash --kills $(or $(KILLS),60) --points $(or $(POINTS),40) --workers $(WORKERS) $(ARGUMENTS)
+
+storage: install ## failing and full disks, flipped bits, second controllers, backups under load (ARGUMENTS="--flips 50")
+	$(BIN)/python -m tests.crash.storage $(ARGUMENTS)
 
 lock: install ## resolve requirements.lock again (hashes, no addresses)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

@@ -78,6 +78,7 @@ class Campaign:
             controller.started()
             time.sleep(self.chance.uniform(0.1, 0.6))
             controller.process.send_signal(signal.SIGSTOP)
+            self.oracle.terminated()  # a reply that came meanwhile may be found after its time was over
             time.sleep(seconds)
             controller.process.send_signal(signal.SIGCONT)
             code = controller.wait(60)

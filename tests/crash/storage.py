@@ -1,131 +1,42 @@
-"""`python -m tests.crash.storage`: a campaign of failing disks and spoiled files; exit code 1 if anything broke.
-
-The pieces are used by `test_storage.py`, which runs a few of each.
-"""
+"""`make storage`: a campaign of failing disks, spoiled files and backups; exit code 1 if anything broke."""
 
 import argparse
-import os
-import sqlite3
-import subprocess
+import random
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+from threading import Event, Thread
 
+from state.backup import Copy, backup, restore
 from state.inspection import inspect
 from state.phases import TaskPhase
-from tests.controllers import COMMAND, Controller, run_until_idle
+from state.store import Store
+from tests.controllers import Controller
 from tests.crash.campaign import strace_works
-from tests.crash.damage import Case, Outcome, cases, judged
+from tests.crash.disks import (
+    NEVER,
+    killed_state,
+    outgrown,
+    put_back,
+    recovered,
+    second_controller,
+    settled,
+    small_disk,
+    spoiled,
+    under_fault,
+)
 from tests.crash.oracle import tasks_in
-from tests.crash.world import OUTPUTS, World
+from tests.crash.world import World
+from tests.histories import begun, task
 
-FLAGS = ("--enable", "process")
 FAULTS = ("pwrite64:error=ENOSPC", "pwrite64:error=EIO", "fdatasync:error=EIO", "fdatasync:error=ENOSPC")
-NEVER = frozenset({Outcome.WRONG, Outcome.FORGOTTEN})
-
-
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    """A command of the product, to its end."""
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
-
-
-def executed(world: World) -> Counter[str]:
-    """How often each call that may happen once only really happened: POSTs by key, commands by attempt."""
-    return Counter({key.strip('"'): count for key, count in world.target.executions.items()}) + world.runs()
-
-
-def violations(world: World) -> list[str]:
-    """What must not be, once a controller has ended by itself after a fault."""
-    found = [f"{key} happened {count} times" for key, count in executed(world).items() if count > 1]
-    found += [str(finding) for finding in inspect(world.state)]
-    tasks = tasks_in(world.state)
-    found += [f"{name} is not there" for name in world.tasks if name not in tasks]
-    for name, task in tasks.items():
-        record = task.record
-        if record.phase is TaskPhase.FINISHED and record.outputs != OUTPUTS:
-            found.append(f"{name} finished with {record.outputs}")
-        if record.phase is not TaskPhase.FINISHED and record.reason != "Lost":
-            found.append(f"{name} is {record.phase} {record.reason}: {record.message}")
-    return found
-
-
-def failing(state: Path, fault: str, when: str) -> tuple[str, ...]:
-    """The words before a command under which system calls on the database fail, e.g. `pwrite64:error=EIO`, `7..20`."""
-    files = (f"-P{state / name}" for name in ("state.db", "state.db-wal"))
-    call, _, error = fault.partition(":")
-    return ("strace", "-f", "-qq", "-o", os.devnull, *files, f"-etrace={call}", f"-einject={call}:{error}:when={when}")
-
-
-def under_fault(world: World, fault: str, when: str, seconds: float = 40.0) -> tuple[int, str]:
-    """New tasks under a failing disk: (exit code, what was said). It ends by itself, one way or the other."""
-    run_until_idle(world.repository.folder, world.state)  # the schema is there: what fails now is work
-    world.want(2)
-    wrapped = failing(world.state, fault, when)
-    with Controller(world.repository.folder, world.state, "--until-idle", *FLAGS, wrapped=wrapped) as controller:
-        code = controller.wait(seconds)
-        return code, controller.text
-
-
-def recovered(world: World) -> list[str]:
-    """After the disk is well again: the way to the end, and what is wrong there."""
-    controller = run_until_idle(world.repository.folder, world.state, *FLAGS)
-    ended = [] if controller.process.returncode in {0, 1} else [f"exit code {controller.process.returncode}"]
-    return ended + violations(world)
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own in memory; raises PermissionError where this user may not mount one."""
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(words, capture_output=True, check=False).returncode:
-        raise PermissionError(f"{folder}: only root may mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
-
-
-def fill(folder: Path) -> None:
-    """Leave no byte free on the file system of `folder`; its file `filler` is what can be removed again."""
-    with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(b"x" * (1 << 16)):
-            pass
-
-
-def killed_state(world: World) -> Path:
-    """The state of a controller that was killed in the middle of several tasks; its log is not checkpointed."""
-    world.want(4)
-    with Controller(world.repository.folder, world.state, *FLAGS) as controller:
-        controller.until(lambda: sum(executed(world).values()) >= 4)
-        controller.kill()
-    return world.state
-
-
-def settled(state: Path) -> Path:
-    """The same with everything in the database itself, where no checksum is beside it."""
-    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return state
-
-
-def spoiled(state: Path, scratch: Path, flips: int, cuts: int, seed: int = 1) -> list[tuple[Case, Outcome, str]]:
-    return judged(state, scratch, list(cases(state, flips, cuts, seed)))
-
-
-def second_controller(world: World) -> tuple[float, int, str]:
-    """(seconds, exit code, what was said) of a controller on a folder that has one."""
-    began = time.monotonic()
-    done = command("run", "--source", world.repository.folder, "--state", world.state, "--listen", "off")
-    return time.monotonic() - began, done.returncode, done.stderr
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def main() -> int:
@@ -135,8 +46,18 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=100, help="files cut")
     parser.add_argument("--points", type=int, default=10, help="places of each failing system call")
     parser.add_argument("--pairs", type=int, default=20, help="second controllers")
+    parser.add_argument("--disks", type=int, default=5, help="file systems of 1 MB that fill and grow")
+    parser.add_argument("--backups", type=int, default=5, help="backups of a busy controller that are restored")
+    parser.add_argument("--copies", type=int, default=50, help="backups beside a store that commits all the time")
     given = parser.parse_args()
-    broken = [*_damage(given.flips, given.cuts), *_faults(given.points), *_pairs(given.pairs)]
+    broken = [
+        *_damage(given.flips, given.cuts),
+        *_faults(given.points),
+        *_disks(given.disks),
+        *_pairs(given.pairs),
+        *_copies(given.copies),
+        *_backups(given.backups),
+    ]
     for line in broken:
         print(f"VIOLATION {line}")
     print(f"{len(broken)} violations")
@@ -166,22 +87,95 @@ def _faults(points: int) -> Iterator[str]:
         print("skipped: failing system calls need strace (apt install strace)", file=sys.stderr)
         return
     for fault in FAULTS:
+        codes: Counter[int] = Counter()
         for number in range(points):
             when = f"{3 + 7 * number}..{3 + 7 * number + 5}"
             with _world() as world:
                 code, _ = under_fault(world, fault, when)
-                print(f"{fault} {when}: ended with {code}", flush=True)
+                codes[code] += 1
                 yield from (f"{fault} {when}: {line}" for line in recovered(world))
+        print(f"{points:5} {fault}: exit codes {dict(codes)}", flush=True)
+
+
+def _disks(count: int) -> Iterator[str]:
+    """A file system of 1 MB is full after a task or two; when it grows, the work goes on."""
+    try:
+        for number in range(count):
+            with _world() as world, small_disk(world.state.parent / "small", "1m") as disk:
+                yield from (f"small disk {number}: {line}" for line in outgrown(world, disk))
+    except PermissionError as error:
+        print(f"skipped: small file systems: {error}", file=sys.stderr)
+        return
+    print(f"{count:5} file systems of 1 MB that grew", flush=True)
 
 
 def _pairs(count: int) -> Iterator[str]:
+    longest = 0.0
     with _world() as world, Controller(world.repository.folder, world.state) as first:
         first.started()
         for _ in range(count):
             seconds, code, said = second_controller(world)
-            if not code or "another controller" not in said or seconds > 1:
+            longest = max(longest, seconds)
+            if not code or "another controller" not in said:
                 yield f"a second controller: {seconds:.2f} s, code {code}: {said}"
-    print(f"{count} second controllers")
+    print(f"{count:5} second controllers, ended within {longest:.1f} s of their start", flush=True)
+
+
+class Busy(Thread):
+    """A store that commits new tasks, as fast as the disk lets it, until it is told to stop."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__()
+        self.commits = 0
+        self.stopped = Event()
+        self._state = state
+
+    def run(self) -> None:
+        store = Store.open(self._state)
+        while not self.stopped.is_set():
+            store.commit(begun(task(f"t{self.commits}")), NOW)
+            self.commits += 1
+        store.close(keep_wal=False)
+
+
+def _copies(count: int) -> Iterator[str]:
+    """Each copy of a database that changes all the time is whole, of one moment, and held once it is restored."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-copies-") as folder:
+        state, rates = Path(folder) / "state", []
+        writer = Busy(state)
+        writer.start()
+        try:
+            while writer.commits < 100:
+                time.sleep(0.01)
+            for number in range(count):
+                began, before = time.monotonic(), writer.commits
+                copy = backup(state, Path(folder) / f"copy{number}.db")
+                rates.append((writer.commits - before) / (time.monotonic() - began))
+                yield from (f"copy {number}: {line}" for line in _not_as_copied(copy, Path(folder) / f"state{number}"))
+        finally:
+            writer.stopped.set()
+            writer.join()
+    print(f"{count:5} copies beside {median(rates):.0f} commits a second (the median)", flush=True)
+
+
+def _not_as_copied(copy: Copy, state: Path) -> Iterator[str]:
+    if restore(copy.path, state).sequence != copy.sequence:
+        yield "of no one moment"
+    yield from map(str, inspect(state))
+    store = Store.open(state)
+    if not store.held:
+        yield "not held"
+    store.close(keep_wal=False)
+
+
+def _backups(count: int) -> Iterator[str]:
+    """A controller that is backed up in the middle, goes on, and is put back: nothing happens a second time."""
+    lost = 0
+    for number in range(count):
+        with _world() as world:
+            yield from (f"backup {number}: {line}" for line in put_back(world, random.Random(f"backup {number}")))
+            lost += sum(each.record.phase is TaskPhase.FAILED for each in tasks_in(world.state).values())
+    print(f"{count:5} backups put back and adopted, {lost} tasks lost for a person to decide", flush=True)
 
 
 if __name__ == "__main__":

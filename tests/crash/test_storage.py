@@ -17,14 +17,15 @@ from state.reader import Reader
 from tests.calls import answered, make_call
 from tests.controllers import Controller, conditions, run_until_idle
 from tests.crash.campaign import strace_works
-from tests.crash.oracle import tasks_in
-from tests.crash.storage import (
+from tests.crash.disks import (
     FLAGS,
     NEVER,
     command,
     executed,
     fill,
     killed_state,
+    outgrown,
+    over,
     recovered,
     remount,
     second_controller,
@@ -34,6 +35,7 @@ from tests.crash.storage import (
     under_fault,
     violations,
 )
+from tests.crash.oracle import tasks_in
 from tests.crash.world import World
 
 needs_strace = pytest.mark.skipif(not strace_works(), reason="failing system calls need strace (apt install strace)")
@@ -157,13 +159,21 @@ def _on_a_small_disk(world, disk):
         assert len(world.target.requests) == seen
         remount(disk, "size=64m")
         (disk / "filler").unlink()
-        controller.until(lambda: _over(world), 40)
+        controller.until(lambda: over(world), 40)
         assert "dispatch goes on" in controller.text
         assert controller.terminate() == DONE
     tasks = tasks_in(world.state)
     lost = [name for name, each in tasks.items() if _posted(world, each) and not _recorded(each)]
     assert lost == []
     assert violations(world) == []
+
+
+def test_a_file_system_of_one_megabyte_is_full_by_itself_and_goes_on_when_it_grows(world, tmp_path):
+    try:
+        with small_disk(tmp_path / "small", "1m") as disk:
+            assert outgrown(world, disk) == []
+    except PermissionError as error:
+        pytest.skip(f"a small file system: {error}")
 
 
 async def test_a_command_keeps_its_output_and_its_end_until_there_is_room_for_them(tmp_path):
@@ -195,11 +205,6 @@ async def _on_a_full_disk(disk, go):
     await driver.close()
 
 
-def _over(world):
-    tasks = tasks_in(world.state)
-    return len(tasks) == len(world.tasks) and not any(each.record.live for each in tasks.values())
-
-
 def _posted(world, each):
     return any(
         key.strip('"').startswith(each.attempts["once"].key) for key in executed(world) if "once" in each.attempts
@@ -227,7 +232,7 @@ def test_a_state_folder_that_became_read_only_is_an_error_and_stays_readable(wor
 
 
 def test_spoiled_files_are_refused_or_held_and_never_believed(world, tmp_path):
-    """`python -m tests.crash.storage` does more of it."""
+    """`make storage` does more of it."""
     found = spoiled(killed_state(world), tmp_path / "killed", flips=30, cuts=10)
     found += spoiled(settled(world.state), tmp_path / "settled", flips=30, cuts=10)
 

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from state.store import Store
-from tests.crash.storage import command
+from tests.crash.disks import command
 from tests.histories import START, begun, task
 
 

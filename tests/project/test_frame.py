@@ -24,6 +24,7 @@ TARGETS = {
     "docs",
     "bench",
     "crash",
+    "storage",
     "lock",
     "clean",
 }
