@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs simulate pairs bench crash storage lock clean
+.PHONY: help install demo test lint format docs simulate pairs bench crash storage coverage mutation lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -62,6 +62,15 @@ crash: install ## kill the controller at many moments and judge what is left (KI
 
 storage: install ## failing and full disks, flipped bits, second controllers, backups under load (ARGUMENTS="--flips 50")
 	$(BIN)/python -m tests.crash.storage $(ARGUMENTS)
+
+# The tests that decide in this process: coverage of the controllers that others start would cost minutes and add nothing.
+coverage: install ## branch coverage of what decides: plan, phases, changes, store (figures, no gate)
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/scenarios tests/simulation -k "not whatever_fails" \
+	  tests/integration/test_store.py tests/integration/test_backup.py tests/integration/test_damage.py \
+	  --cov=reconciler.plan --cov=state.phases --cov=state.changes --cov=state.store --cov-branch $(ARGUMENTS)
+
+mutation: install ## small changes to the same modules, and how many a test notices (SAMPLE=80 MINUTES=12; SAMPLE=0: all)
+	$(BIN)/python -m tests.mutation --sample $(or $(SAMPLE),80) --minutes $(or $(MINUTES),12) --workers $(WORKERS) $(ARGUMENTS)
 
 lock: install ## resolve requirements.lock again (hashes, no addresses)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

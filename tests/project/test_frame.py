@@ -25,6 +25,8 @@ TARGETS = {
     "bench",
     "crash",
     "storage",
+    "coverage",
+    "mutation",
     "lock",
     "clean",
 }
