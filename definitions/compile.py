@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from definitions.definition import Definition
 from definitions.documents import Path
-from definitions.expressions import Expression, parse
-from definitions.findings import Finding, Report, listing, suggestion
+from definitions.expressions import parse
+from definitions.findings import Finding, Report, suggestion
 from definitions.flow import MAX_STEPS, FlowError, Graph, graph
 from definitions.models import (
     DRIVERS,
@@ -26,7 +26,17 @@ from definitions.models import (
     WorkflowSpec,
 )
 from definitions.program import Node, Program, Unit
+from definitions.rings import ring
 from definitions.scopes import Outputs, Scope, Site, texts
+from definitions.steps import (
+    check_every,
+    expressions,
+    kind_of,
+    outline,
+    pause_of,
+    refuse_options,
+    refused_policy,
+)
 from definitions.units import (
     Context,
     Find,
@@ -36,16 +46,19 @@ from definitions.units import (
     compile_block,
     compile_job,
     compile_reference,
+    gathered,
     no_names,
 )
 
 MAX_CALLS = 100
-MAX_ITEMS = 10_000
-MAX_NESTED = 100
+MAX_DEPTH = 8
+MAX_SIZE = 2_000
+EXIT = "onExit"
 
-_KINDS = ("job", *DRIVERS, "calls", "workflow", "approval", "wait")
 _GROUP_OPTIONS = ("with", "until", "sample", "concurrency", "parallelism")
-_PAUSE_OPTIONS = (*_GROUP_OPTIONS, "outputs", "retry", "every", "maxCalls", "onLost", "forEach")
+_WORK_OPTIONS = ("retry", "every", "maxCalls", "onLost")
+_PAUSE_OPTIONS = (*_GROUP_OPTIONS, *_WORK_OPTIONS, "outputs", "forEach")
+_BODY_OPTIONS = ("until", "sample", "concurrency", *_WORK_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +98,6 @@ def check_request(target: Definition, find: Find, similar: Similar = no_names) -
     return Compiled(None, tuple(context.report.found), context.blocked)
 
 
-def uses(target: Definition) -> tuple[tuple[str, str], ...]:
-    """(kind, name) of each definition that `target` names, in the order of first use."""
-    model = target.model
-    if isinstance(model, Workflow):
-        steps = [*model.spec.steps.values(), *([model.spec.on_exit] if model.spec.on_exit else [])]
-        calls: list[Call] = [each for step in steps for each in (step, *(step.calls or {}).values())]
-        named = [("Job", call.job) for call in calls] + [("Workflow", step.workflow) for step in steps]
-        return tuple(dict.fromkeys((kind, name) for kind, name in named if name is not None))
-    spec = model.spec.task if isinstance(model, Trigger) else model.spec
-    return (spec.target,) if isinstance(spec, TaskSpec) else ()
-
-
 def _check_spec(context: Context, spec: TaskSpec, path: Path) -> None:
     kind, name = spec.target
     site = Site(path, Scope(params=frozenset(), always=frozenset()), context.report)
@@ -113,8 +114,8 @@ def _job_program(context: Context, target: Definition, spec: JobSpec) -> Program
     unit = compile_job(context, target, spec)
     if unit is None:
         return None
-    refused = _policy(spec)
-    _check_every(spec, ("spec",), context.report)
+    refused = refused_policy(spec)
+    check_every(spec, ("spec",), context.report)
     node = Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect, refused=refused)
     outputs = {name: parse(f"steps.job.{name}") for name in unit.outputs}
     return Program("Job", target.name, spec.params, (node,), ("job",), outputs, nodes={"job": node})
@@ -136,23 +137,49 @@ def _workflow_program(context: Context, spec: WorkflowSpec) -> Program | None:
         needs[name] = _known_needs(place, step, outputs)
     drawn = _graph(needs, spec, context.report)
     ends = Site(("spec",), scope, context.report)
-    if spec.on_exit is not None:
-        ending = replace(scope, task=scope.task | {"state"})
-        _step(context, Site(("spec", "onExit"), ending, context.report), spec.on_exit, "onExit")
-        _later(site, "onExit")
-    made = _expressions(ends.at("outputs"), spec.outputs)
+    last = _exit(context, scope, spec)
+    made = expressions(ends.at("outputs"), spec.outputs)
     _check_workflow_group(ends, spec)
-    return None if drawn is None else _assembled(context.target.name, spec, drawn, nodes, made)
+    if drawn is None:
+        return None
+    program = _assembled(context.target.name, spec, drawn, nodes, last)
+    if program.size > MAX_SIZE:
+        message = (
+            f"{program.size} steps and calls with those of the workflows in it; at most {MAX_SIZE} can run together"
+        )
+        context.report.add(("spec", "steps"), "E-LIMIT", message)
+    return replace(program, outputs=made)
 
 
-def _assembled(
-    name: str, spec: WorkflowSpec, drawn: Graph, nodes: Mapping[str, Node], outputs: Mapping[str, Expression]
-) -> Program:
+def _exit(context: Context, scope: Scope, spec: WorkflowSpec) -> Node | None:
+    """The step that always runs at the end; it reads every step, and `task.state` tells how they ended."""
+    if spec.on_exit is None:
+        return None
+    site = Site(("spec", EXIT), replace(scope, task=scope.task | {"state"}), context.report)
+    if EXIT in spec.steps:
+        context.report.add(
+            ("spec", "steps", EXIT), "E-STEP", f"`{EXIT}` is the name of the step at the end", on_key=True
+        )
+    if spec.on_exit.needs:
+        site.report.add((*site.path, "needs"), "E-STEP", f"`needs` has no meaning on `{EXIT}`: it waits for all steps")
+    return _step(context, site, spec.on_exit, EXIT)
+
+
+def _assembled(name: str, spec: WorkflowSpec, drawn: Graph, nodes: Mapping[str, Node], last: Node | None) -> Program:
     steps = tuple(replace(nodes[each], after=drawn.predecessors[each]) for each in drawn.display)
-    every = {node.path: node for step in steps for node in (step, *step.children)}
-    refused = "onExit" if spec.on_exit is not None else "concurrency of a workflow" if spec.concurrency else ""
+    every = {node.path: node for step in (*steps, *([last] if last else [])) for node in (step, *step.children)}
     return Program(
-        "Workflow", name, spec.params, steps, drawn.order, outputs, spec.timeout, every, refused, tuple(spec.flow or ())
+        "Workflow",
+        name,
+        spec.params,
+        steps,
+        drawn.order,
+        timeout=spec.timeout,
+        nodes=every,
+        refused="concurrency of a workflow" if spec.concurrency else "",
+        flow=tuple(spec.flow or ()),
+        exit=last,
+        size=sum(1 + (node.body.size if node.body else 0) for node in every.values()),
     )
 
 
@@ -202,6 +229,8 @@ def _declared(context: Context, step: Call) -> Outputs:
     """The outputs that others may read of a step or call; None where that is not known now."""
     if step.outputs:
         return frozenset(step.outputs)
+    if step.for_each is not None:
+        return frozenset({"results"})
     quiet = Site((), Scope(params=None), Report())
     if step.job is not None:
         found = context.job(step.job, quiet)
@@ -209,160 +238,101 @@ def _declared(context: Context, step: Call) -> Outputs:
     if isinstance(step, Step) and step.workflow is not None:
         called = context.workflow(step.workflow, quiet)
         return None if called is None else frozenset(called[1].outputs)
-    return frozenset({"results"}) if step.for_each is not None else frozenset()
+    return frozenset()
 
 
 def _step(context: Context, site: Site, step: Step, name: str) -> Node:
-    kind = _kind(step, site)
+    kind = kind_of(step, site)
     if kind == "calls":
         return _calls(context, site, step, name)
-    node = _node(context, site, step, name, kind)
-    if kind in ("workflow", "approval", "wait"):
-        _later(site, kind)
     if kind == "workflow":
-        _check_called(context, site, step)
-        return replace(node, kind="workflow", refused="workflow inside a workflow")
+        return _body(context, site, step, name)
     if kind in ("approval", "wait"):
-        _refuse_options(site, step, _PAUSE_OPTIONS, kind)
-        return replace(node, kind="approval" if kind == "approval" else "wait", refused=kind)
-    return node
-
-
-def _kind(call: Call, site: Site) -> str:
-    """The one thing that a step or call is; "" with a finding if it is none or several."""
-    given = [name for name in _KINDS if getattr(call, name, None) is not None]
-    if len(given) == 1:
-        return given[0]
-    what = "a step" if isinstance(call, Step) else "a call"
-    possible = _KINDS if isinstance(call, Step) else ("job", *DRIVERS)
-    message = f"{what} is one of {listing(possible)}; this one is {listing(given)}"
-    site.report.add(site.path, "E-STEP", message)
-    return ""
+        refuse_options(site, step, _PAUSE_OPTIONS, kind)
+        node = outline(site, step, name)
+        return replace(node, kind="approval" if kind == "approval" else "wait", pause=pause_of(site, step))
+    return _node(context, site, step, name, kind)
 
 
 def _node(context: Context, site: Site, call: Call, path: str, kind: str, outer: Step | None = None) -> Node:
-    """A step or call that is one unit of work."""
-    each = _check_items(site, call)
+    """A step or call that is one unit of work, or one for each item of a list."""
+    node = outline(site, call, path)
+    within = site.plus("item", "loop") if call.for_each is not None else site
     unit: Unit | None = None
-    title, expect, refused = call.title, call.expect, _policy(call)
+    title, expect, refused = call.title, call.expect, refused_policy(call)
     if kind == "job":
-        unit = compile_reference(context, each, call, outer)
+        unit = compile_reference(context, within, call, outer)
         found = context.job(call.job or "", Site((), Scope(params=None), Report()))
         if found is not None:
             job = found[1]
-            title, expect, refused = title or job.title, expect or job.expect, refused or _policy(job)
+            title, expect, refused = title or job.title, expect or job.expect, refused or refused_policy(job)
     elif kind in DRIVERS:
-        unit = compile_block(context, each, call, outer, path)
-        _check_every(call, site.path, site.report)
-    return Node(
-        path=path,
-        name=path.rpartition(".")[2],
-        kind="unit",
-        title=title,
-        condition=None if call.if_ is None else site.at("if").expression(call.if_),
-        unit=unit,
-        continue_on_error=call.continue_on_error,
-        expect=expect,
-        refused="forEach" if call.for_each is not None else refused,
-    )
+        unit = compile_block(context, within, call, outer, path)
+        check_every(call, site.path, site.report)
+    if call.for_each is not None:
+        unit = unit and gathered(unit)
+        node = replace(node, outputs=expressions(within.plus("results").at("outputs"), call.outputs))
+    return replace(node, title=title, unit=unit, expect=expect, timeout=None, refused=refused)
 
 
 def _calls(context: Context, site: Site, step: Step, name: str) -> Node:
     """A step with several calls, one after the other."""
-    _refuse_options(site, step, _GROUP_OPTIONS, "calls")
-    calls = step.calls or {}
+    refuse_options(site, step, [each for each in _GROUP_OPTIONS if each != "parallelism" or not step.for_each], "calls")
+    node, calls = outline(site, step, name), step.calls or {}
     declared = {key: _declared(context, call) for key, call in calls.items()}
     if not calls:
         site.report.add((*site.path, "calls"), "E-STEP", "`calls` is empty")
     children: list[Node] = []
-    site = _check_items(site, step)
+    within = site.plus("item", "loop") if step.for_each is not None else site
     for key, call in calls.items():
         earlier = {child.name: declared[child.name] for child in children}
-        scope = replace(site.scope, calls=earlier, later=frozenset(calls) - earlier.keys())
-        place = site.at("calls", key).within(scope)
-        child = _node(context, place, call, f"{name}.{key}", _kind(call, place), step)
-        children.append(replace(child, after=(children[-1].path,) if children else ()))
-    within = site.within(replace(site.scope, calls=declared))
-    return Node(
-        path=name,
-        name=name,
-        kind="calls",
-        title=step.title,
-        condition=None if step.if_ is None else site.at("if").expression(step.if_),
-        children=tuple(children),
-        outputs=_expressions(within.at("outputs"), step.outputs),
-        continue_on_error=step.continue_on_error,
-        expect=step.expect,
-        timeout=step.timeout,
-        refused="forEach" if step.for_each is not None else "",
-    )
+        scope = replace(within.scope, calls=earlier, later=frozenset(calls) - earlier.keys())
+        place = within.at("calls", key).within(scope)
+        child = _node(context, place, call, f"{name}.{key}", kind_of(call, place), step)
+        children.append(replace(child, after=(children[-1].name,) if children else ()))
+    ends = site.within(replace(site.scope, calls=declared)) if step.for_each is None else site.plus("results")
+    return replace(node, kind="calls", children=tuple(children), outputs=expressions(ends.at("outputs"), step.outputs))
 
 
-def _check_items(site: Site, call: Call) -> Site:
-    """Check `forEach`; the place where its items are known comes back."""
-    items, place = call.for_each, site.at("forEach")
-    if items is None:
-        return site
-    _later(site, "forEach")
-    if isinstance(items, str):
-        _ = place.template(items) if "${{" in items else place.expression(items)
-    elif not isinstance(items, list):
-        site.report.add(place.path, "E-FIELD", "`forEach` is an expression or a list")
-    elif len(items) > MAX_ITEMS:
-        site.report.add(place.path, "E-LIMIT", f"{len(items)} items; a step has at most {MAX_ITEMS}")
-    else:
-        place.template(items)
-    return site.plus("item", "loop")
-
-
-def _check_called(context: Context, site: Site, step: Step) -> None:
-    """Check a step that runs another workflow: that it exists, its parameters, and that it does not run itself."""
+def _body(context: Context, site: Site, step: Step, name: str) -> Node:
+    """A step that runs another workflow, whose own mistakes are told in its file."""
+    refuse_options(site, step, _BODY_OPTIONS, "workflow")
+    node = replace(outline(site, step, name), kind="workflow")
+    within = site.plus("item", "loop") if step.for_each is not None else site
+    ends = site.plus("result" if step.for_each is None else "results")
+    node = replace(node, outputs=expressions(ends.at("outputs"), step.outputs))
     found = context.workflow(step.workflow or "", site.at("workflow"))
-    _refuse_options(site, step, ("until", "sample"), "workflow")
     if found is None:
-        return
+        return node
     definition, spec = found
-    silent = site.plus("item", "loop") if step.for_each is not None else site
-    check_arguments(definition, spec.params, step.with_, silent.at("with"))
-    _expressions(site.plus("result").at("outputs"), step.outputs)
-    ring = _ring(context, definition, site)
-    if ring:
-        message = f"the workflows run each other: {' -> '.join((context.target.name, *ring))}"
+    arguments = check_arguments(definition, spec.params, step.with_, within.at("with"))
+    back = ring(context, definition, site)
+    if back:
+        message = f"the workflows run each other: {' -> '.join((context.target.name, *back))}"
         site.report.add((*site.path, "workflow"), "E-GRAPH", message)
+        return node
+    body = _body_program(context, definition, spec, site)
+    title = step.title or spec.title
+    return replace(node, title=title, body=body, arguments=arguments)
 
 
-def _ring(context: Context, called: Definition, site: Site) -> tuple[str, ...]:
-    """The way from `called` back to the target through workflows that call each other, or (); reports too many."""
-    ways: list[tuple[Definition, tuple[str, ...]]] = [(called, (called.name,))]
-    seen = {called.identity}
-    while ways and len(seen) <= MAX_NESTED:
-        current, way = ways.pop()
-        if current.identity == context.target.identity:
-            return way
-        for kind, name in uses(current):
-            found = context.find(kind, current.namespace, name) if kind == "Workflow" else None
-            if isinstance(found, Definition) and found.identity not in seen:
-                seen.add(found.identity)
-                ways.append((found, (*way, found.name)))
-    if ways:
-        place = (*site.path, "workflow")
-        site.report.add(place, "E-LIMIT", f"more than {MAX_NESTED} workflows run inside it")
-    return ()
-
-
-def _refuse_options(site: Site, step: Step, options: tuple[str, ...], kind: str) -> None:
-    """Report options that have no meaning on a step of this kind."""
-    given = {Step.model_fields[name].alias for name in step.model_fields_set}
-    for option in options:
-        if option in given:
-            where = "on the calls" if kind == "calls" else "on other steps"
-            message = f"`{option}` has no meaning on a step with `{kind}`; it stands {where}"
-            site.report.add((*site.path, option), "E-STEP", message, on_key=True)
-
-
-def _expressions(site: Site, texts_by_name: Mapping[str, str]) -> dict[str, Expression]:
-    found = {name: site.at(name).expression(text) for name, text in texts_by_name.items()}
-    return {name: expression for name, expression in found.items() if expression is not None}
+def _body_program(context: Context, definition: Definition, spec: WorkflowSpec, site: Site) -> Program | None:
+    """The program of a workflow inside another; None if it nests too deeply or is not usable itself."""
+    around = (*context.around, context.target)
+    if definition in around:
+        return None  # they run each other, which is told in their own files
+    if len(around) >= MAX_DEPTH:
+        site.report.add((*site.path, "workflow"), "E-LIMIT", f"workflows nest deeper than {MAX_DEPTH}")
+        return None
+    inside = Context(definition, context.find, context.drivers, context.similar, around=around)
+    program = _workflow_program(inside, spec)
+    deep = next((each for each in inside.report.found if each.code == "E-LIMIT"), None)
+    if deep is not None:
+        site.report.add((*site.path, "workflow"), "E-LIMIT", f"in `{definition.name}`: {deep.message}")
+    context.blocked = context.blocked or inside.blocked
+    if inside.report.errors:
+        context.blocked = context.blocked or f"the workflow `{definition.name}` has errors of its own"
+    return program
 
 
 def _check_workflow_group(site: Site, spec: WorkflowSpec) -> None:
@@ -371,15 +341,3 @@ def _check_workflow_group(site: Site, spec: WorkflowSpec) -> None:
     if spec.concurrency is not None and spec.concurrency.group is not None:
         before_steps = site.within(replace(site.scope, steps=None))
         before_steps.at("concurrency", "group").template(spec.concurrency.group)
-
-
-def _check_every(options: Call | JobSpec, path: Path, report: Report) -> None:
-    if options.every is not None and options.until is None:
-        message = "`every` has no meaning without `until`: there is nothing to call again for"
-        report.add((*path, "every"), "W-UNUSED", message, on_key=True)
-
-
-def _policy(options: Call | JobSpec) -> str:
-    """What this version cannot do of a concurrency rule."""
-    policy = options.concurrency.policy if options.concurrency is not None else "queue"
-    return "" if policy == "queue" else f"concurrency.policy: {policy}"

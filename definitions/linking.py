@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from definitions.compile import Compiled, check_request, compile_program, uses
+from definitions.compile import Compiled, check_request, compile_program
 from definitions.definition import Definition, Identity
 from definitions.files import File
 from definitions.findings import Finding, unforeseen
+from definitions.rings import uses
 from definitions.units import Find, Rejected
 
 MAX_HINTS = 20

@@ -24,6 +24,7 @@ from definitions.notation import (
     SecretReference,
     format_duration,
     parse_duration,
+    parse_moment,
 )
 from definitions.requests import DRIVERS, Ansible, Container, Http, Kubernetes, Process, Script, Verify
 
@@ -58,6 +59,7 @@ __all__ = [
     "WorkflowSpec",
     "format_duration",
     "parse_duration",
+    "parse_moment",
 ]
 
 _CRON = re.compile(r"[0-9A-Za-z*/,\-]+( [0-9A-Za-z*/,\-]+){4}")

@@ -74,16 +74,28 @@ def _identifier(value: str) -> str:
     return value
 
 
-def _moment(value: object) -> object:
-    """Accepts `2026-11-22T06:00Z`; a time without a zone would mean something else on another machine."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a time; write 2026-11-22T06:00Z") from None
-    if isinstance(value, datetime) and value.tzinfo is None:
+def parse_moment(text: str) -> datetime:
+    """`2026-11-22T06:00Z` as a time; one without a zone would mean something else on another machine.
+
+    Raises ValueError.
+    """
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time; write 2026-11-22T06:00Z") from None
+    return _zoned(value)
+
+
+def _zoned(value: datetime) -> datetime:
+    if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} has no time zone; write 2026-11-22T06:00Z")
     return value
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, str):
+        return parse_moment(value)
+    return _zoned(value) if isinstance(value, datetime) else value
 
 
 _DURATION_SCHEMA = {

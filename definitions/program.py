@@ -46,6 +46,7 @@ class Unit:
     on_lost: OnLost = OnLost.HOLD
     deduplicates: bool = False  # the target makes a resend under the same key harmless
     uses_result: bool = False  # until or an output reads `result`
+    whole_result: bool = False  # an item of a list whose job declares no outputs: its output is the answer itself
     limit: int | None = None  # attempts of the group at a time
     group: Template | None = None  # of `concurrency.group`; None: the job itself
     group_inner: bool = False
@@ -53,8 +54,30 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Each:
+    """What `forEach` goes over, and how many items at a time; `own_condition`: `if` is asked for each item."""
+
+    items: Expression | Template
+    parallelism: int
+    own_condition: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pause:
+    """What a step without work waits for: a commit that approves `message`, a span, or a time in text."""
+
+    message: Template | None = None
+    span: timedelta | None = None
+    until: Template | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One step or call. `after`: the paths of its siblings that must have ended before it starts."""
+    """One step or call. `path` counts from its own workflow; `after` names the siblings that must end before it starts.
+
+    What runs below it: `children` are the calls of a step, `body` is the workflow that it runs. With `each` there is
+    one such run for every item of a list, and `outputs` are over `results`.
+    """
 
     path: str
     name: str
@@ -62,18 +85,27 @@ class Node:
     title: str = ""
     after: tuple[str, ...] = ()
     condition: Expression | None = None
+    each: Each | None = None
     unit: Unit | None = None
     children: tuple["Node", ...] = ()  # of `calls`, each after the one before it
-    outputs: Mapping[str, Expression] = field(default_factory=dict)  # of `calls`, over the root `calls`
+    body: "Program | None" = None
+    arguments: Template | None = None  # of `with` for the body
+    pause: Pause | None = None
+    outputs: Mapping[str, Expression] = field(default_factory=dict)  # over `calls`, the body's `result` or `results`
     continue_on_error: bool = False
     expect: timedelta | None = None
-    timeout: timedelta | None = None  # of a `calls` step as a whole
-    refused: str = ""  # what this version cannot run, by name, e.g. "forEach"
+    timeout: timedelta | None = None  # of the step as a whole, where no attempt of its own carries it
+    refused: str = ""  # what this version cannot run, by name, e.g. "concurrency.policy: skip"
+
+    @property
+    def inner(self) -> tuple["Node", ...]:
+        """What stands below it in the file that it comes from: its calls, or the steps of its body."""
+        return self.children or (self.body.whole if self.body else ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """What one task runs. `steps` stand in flow order (for people), `order` is a topological order of their paths."""
+    """What one task runs. `steps` stand in flow order (for people), `order` is a topological order of their names."""
 
     kind: str  # Workflow | Job
     name: str
@@ -82,6 +114,13 @@ class Program:
     order: tuple[str, ...]
     outputs: Mapping[str, Expression] = field(default_factory=dict)
     timeout: timedelta | None = None
-    nodes: Mapping[str, Node] = field(default_factory=dict)  # every node at any depth, by path
-    refused: str = ""  # what this version cannot run of the workflow itself, e.g. "onExit"
+    nodes: Mapping[str, Node] = field(default_factory=dict)  # its steps, their calls and the exit step, by path
+    refused: str = ""  # what this version cannot run of the workflow itself, e.g. "concurrency"
     flow: tuple[Any, ...] = ()  # as the file draws it, for what is expected of steps side by side
+    exit: Node | None = None  # the step that always runs at the end
+    size: int = 1  # how many steps and calls it has with those of its sub-workflows, each as often as it is used
+
+    @property
+    def whole(self) -> tuple[Node, ...]:
+        """The steps in flow order and the exit step behind them."""
+        return (*self.steps, self.exit) if self.exit else self.steps

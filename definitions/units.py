@@ -67,6 +67,7 @@ class Context:
     similar: Similar = no_names
     report: Report = field(default_factory=Report)
     blocked: str = ""  # why it cannot be compiled now, though nothing is wrong with the document itself
+    around: tuple[Definition, ...] = ()  # the workflows that this one runs inside of, the outermost first
 
     def job(self, name: str, site: Site) -> tuple[Definition, JobSpec] | None:
         """The job called `name`; None with a finding, or with `blocked` set."""
@@ -118,6 +119,11 @@ def compile_reference(context: Context, site: Site, call: Call, outer: Call | No
     arguments = check_arguments(definition, spec.params, call.with_, site.at("with"))
     unit = _job_unit(definition)
     return unit and replace(_overridden(unit, call, site, spec, outer), arguments=arguments)
+
+
+def gathered(unit: Unit) -> Unit:
+    """The unit as an item of a list: what it gives is the job's outputs, or the answer itself where there are none."""
+    return replace(unit, whole_result=not unit.outputs)
 
 
 def compile_block(context: Context, site: Site, call: Call, outer: Call | None, path: str) -> Unit | None:
@@ -231,7 +237,7 @@ def _overridden(unit: Unit, call: Call, site: Site, spec: JobSpec, outer: Call |
     changes = _nearer([call, *([outer] if outer else [])])
     if call.until is not None:
         changes["until"] = _until(call, site, inner=False)
-    if call.outputs:
+    if call.outputs and call.for_each is None:
         changes["outputs"] = _outputs(call, site, inner=False)
     if call.concurrency is not None:
         changes["limit"], changes["group"] = _concurrency(call, site)
@@ -256,8 +262,9 @@ def _until(options: Call | JobSpec, site: Site, *, inner: bool) -> Reading | Non
 
 
 def _outputs(options: Call | JobSpec, site: Site, *, inner: bool) -> dict[str, Reading]:
-    gathered = isinstance(options, Call) and options.for_each is not None
-    place = site.plus("results" if gathered else "result")
+    if isinstance(options, Call) and options.for_each is not None:
+        return {}  # they are over the list of results, and belong to the step
+    place = site.plus("result")
     found = {name: place.at("outputs", name).expression(text) for name, text in options.outputs.items()}
     return {name: Reading(expression, inner) for name, expression in found.items() if expression is not None}
 

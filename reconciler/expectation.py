@@ -17,12 +17,13 @@ Drawn = Sequence["str | Drawn"]
 _NONE = timedelta()
 
 
-def expected_span(program: Program, control: Mapping[str, Json], flow: Drawn = ()) -> timedelta | None:
+def expected_span(program: Program, control: Mapping[str, Json], flow: Drawn = (), path: str = "") -> timedelta | None:
     """What the steps of `program` are expected to take in this run, or None if none of them says it.
 
-    `flow` is the workflow's, as its file draws it; empty if it has none.
+    `flow` is the workflow's, as its file draws it; empty if it has none. `path` is that of the step that runs it.
     """
-    expected = {node.path: node_span(node, control) for node in program.steps}
+    around = f"{path}." if path else ""
+    expected = {node.path: node_span(node, control, f"{around}{node.path}") for node in program.steps}
     if all(span is None for span in expected.values()):
         return None
     known = {path: span or _NONE for path, span in expected.items()}
@@ -55,14 +56,17 @@ def _longest(program: Program, expected: Mapping[str, timedelta]) -> timedelta:
     return max(ends.values(), default=_NONE)
 
 
-def node_span(node: Node, control: Mapping[str, Json]) -> timedelta | None:
-    """What is expected of one step in this run: the commit's word, the definition's, or the sum of its calls."""
-    override = _override(control, node.path)
+def node_span(node: Node, control: Mapping[str, Json], path: str) -> timedelta | None:
+    """What is expected of the step at `path` in this run: the commit's word, the definition's, or what is in it."""
+    override = _override(control, path)
     if override is not None:
         return override
     if node.expect is not None:
         return node.expect
-    parts = [span for child in node.children if (span := node_span(child, control)) is not None]
+    if node.body:
+        return expected_span(node.body, control, node.body.flow, path)
+    spans = (node_span(child, control, f"{path}.{child.name}") for child in node.children)
+    parts = [span for span in spans if span is not None]
     return sum(parts, timedelta()) if parts else None
 
 

@@ -17,7 +17,8 @@ from reconciler.actions import Verb
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
 from reconciler.observed import Limits
 from reconciler.plan.attempts import resend_at
-from reconciler.plan.scope import Scope, read, read_all, step_scope
+from reconciler.plan.scope import Scope, read, read_all, scope_of
+from reconciler.position import locate
 from state.changes import AttemptAdvanced, Cleaned, StepAdvanced, TaskChange
 from state.phases import AttemptPhase, Signal, TaskPhase
 from state.records import AttemptRecord, Cause, Json, TaskSnapshot, Uid
@@ -65,9 +66,8 @@ class _Bench:
     ) -> None:
         self.report = report
         self.task = task
-        self.program = program
-        self.node = program.nodes[report.path]
-        self.unit = cast("Unit", self.node.unit)
+        self.position = locate(program, report.path)
+        self.unit = cast("Unit", self.position.node.unit)
         self.attempt = attempt
         self.limits = limits
         self.now = now
@@ -112,18 +112,22 @@ class _Bench:
 
     def _succeeded(self, ended: Ended) -> tuple[TaskChange, ...]:
         try:
-            scope = step_scope(self.task, self.program, self.node)
+            scope = scope_of(self.task, self.position)
             waits = self._not_yet(scope, ended.result)
             if waits:
                 return (self._waits(waits, ended),)
-            outputs = read_all(self.unit.outputs, scope, self.unit, ended.result)
+            outputs = self._outputs(scope, ended.result)
         except (EvaluationError, ParamError) as error:
             return (self._end(Signal.FAIL, ended, f"outputs: {error}"),)
         if flaw := self._flaw(outputs):
             return (self._end(Signal.FAIL, ended, flaw),)
         return (self._end(Signal.SUCCEED, ended, ended.message, outputs),)
 
-    def _flaw(self, outputs: dict[str, Json]) -> str:
+    def _outputs(self, scope: Scope, result: Json) -> Json:
+        """What the answer gives: the outputs, or as one of many in a list whose job declares none, the answer itself."""
+        return result if self.unit.whole_result else read_all(self.unit.outputs, scope, self.unit, result)
+
+    def _flaw(self, outputs: Json) -> str:
         """Why these outputs cannot be kept, "" if they can."""
         try:
             size = weigh(outputs, self.limits.output_bytes)

@@ -45,6 +45,7 @@ ATTEMPT_REASONS = {
 ADVICE = {
     "Suspended": "commit `control: {state: running}` to go on",
     "Removed": "put the file back to go on",
+    "WaitingForApproval": "commit `control: {{steps: {{{path}: {{approve: {{plan: '{plan}'}}}}}}}}` to approve it",
     "Lost": "look at the target, then commit `control: {{run: {run}}}` to run all of it again",
 }
 """By reason: what a person commits who wants a task to go on; only what this version of the controller acts on."""

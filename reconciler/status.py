@@ -11,8 +11,10 @@ from math import ceil
 from typing import Any
 
 from definitions.models import format_duration
-from definitions.program import Node, Program
+from definitions.program import Program
+from reconciler.approval import plan_digest
 from reconciler.expectation import expected_finish, node_span
+from reconciler.position import Position, below, locate, whole
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
@@ -35,7 +37,7 @@ Document = dict[str, Any]
 def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: Sequence[Pin] = ()) -> Document:
     """One task whole: `status.steps` is the tree in flow order, also what has not started (empty without a program)."""
     record = snapshot.record
-    steps = [step(snapshot, program, node, now) for node in program.steps] if program else []
+    steps = [step(snapshot, each, now) for each in whole(program).places.values()] if program else []
     about = focus(snapshot, program)
     reason = task_reason(record, step_reason(about.place.step, about.place.attempt) if about else "")
     status = _task_status(
@@ -54,19 +56,19 @@ def summary(record: TaskRecord, now: datetime) -> Document:
     return _task_object(record, _task_status(record, task_reason(record), message, record.expected_finish, now))
 
 
-def step(snapshot: TaskSnapshot, program: Program, node: Node, now: datetime) -> Document:
-    """One step or call, with its own `steps` below it: an element of the tree in `task`."""
-    where = place(snapshot, node)
-    span = node_span(node, snapshot.record.control)
+def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
+    """One step, call or item, with its own `steps` below it: an element of the tree in `task`."""
+    where, node = place(snapshot, position), position.node
+    span = node_span(node, snapshot.record.control, position.path)
     finish = where.step.started_at + span if where.step.started_at and span is not None else None
     ended = where.phase in ENDED_STEPS
     shown: Document = {
-        "name": node.name,
-        "path": node.path,
+        "name": position.name,
+        "path": position.path,
         "title": node.title,
         "state": PUBLIC[where.phase].value,
         "reason": step_reason(where.step, where.attempt),
-        "message": step_sentence(snapshot, program, where, now),
+        "message": step_sentence(snapshot, where, now),
         "attempt": where.step.attempt,
         "calls": where.attempt.call if where.attempt else 0,
         "outputs": where.step.outputs,
@@ -76,26 +78,30 @@ def step(snapshot: TaskSnapshot, program: Program, node: Node, now: datetime) ->
         "expectedFinish": moment(finish),
         "remainingSeconds": remaining(finish, now, ended=ended),
         "wakeAt": moment(_wake(where)),
-        "waitsFor": list(node.after),
-        "steps": [step(snapshot, program, child, now) for child in node.children],
+        "waitsFor": [each.path for each in position.before],
+        "steps": [step(snapshot, each, now) for each in below(snapshot, position)],
     }
+    if where.phase is StepPhase.RUNNING and node.kind == "approval":
+        shown["plan"] = plan_digest(snapshot, position)
     return shown | {"skip": True} if where.phase is StepPhase.SKIPPED else shown
 
 
 def step_object(snapshot: TaskSnapshot, program: Program, path: str, now: datetime) -> Document:
     """One step by its path as an object of its own; raises KeyError for a path that the program does not have."""
-    node = program.nodes[path]
-    unit = node.unit
+    position = locate(program, path)
+    node, unit = position.node, position.node.unit
     metadata = {"namespace": snapshot.record.namespace, "task": snapshot.record.name, "run": snapshot.record.run}
     spec = {
         "kind": node.kind,
         "job": unit.job if unit else None,
+        "workflow": node.body.name if node.body else None,
         "driver": unit.driver if unit else None,
         "if": str(node.condition.text) if node.condition else None,
-        "waitsFor": list(node.after),
+        "waitsFor": [each.path for each in position.before],
         "continueOnError": node.continue_on_error,
     }
-    return _object("Step", {**metadata, "name": node.name, "path": path}, spec, step(snapshot, program, node, now))
+    shown = step(snapshot, position, now)
+    return _object("Step", {**metadata, "name": position.name, "path": path}, spec, shown)
 
 
 def attempt(record: AttemptRecord, task_name: str = "") -> Document:

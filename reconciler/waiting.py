@@ -10,6 +10,8 @@ from datetime import datetime
 from math import ceil
 
 from definitions.program import Node, Program
+from reconciler.approval import plan_digest
+from reconciler.position import Position, below, whole
 from reconciler.reasons import ADVICE
 from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
@@ -31,11 +33,19 @@ _OUTCOMES = {StepPhase.FAILED: "failed", StepPhase.LOST: "has an unknown outcome
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One step of one run with the rows that it has; a step without a row waits."""
+    """One step, call or item of one run with the rows that it has; one without a row waits."""
 
-    node: Node
+    position: Position
     step: StepRecord
     attempt: AttemptRecord | None
+
+    @property
+    def node(self) -> Node:
+        return self.position.node
+
+    @property
+    def path(self) -> str:
+        return self.position.path
 
     @property
     def phase(self) -> StepPhase:
@@ -50,18 +60,23 @@ class Focus:
     others: int
 
 
-def place(task: TaskSnapshot, node: Node) -> Place:
-    """The step `node` of `task`."""
-    row = task.steps.get(node.path) or StepRecord(task.record.uid, node.path)
-    return Place(node, row, task.attempts.get(node.path))
+def place(task: TaskSnapshot, position: Position) -> Place:
+    """The step, call or item of `task` at `position`."""
+    row = task.steps.get(position.path) or StepRecord(task.record.uid, position.path)
+    return Place(position, row, task.attempts.get(position.path))
 
 
 def leaves(task: TaskSnapshot, program: Program) -> Iterator[Place]:
-    """The steps and calls that do work themselves, in flow order; a step that failed beside its calls for itself."""
-    for node in program.steps:
-        calls, whole = [place(task, each) for each in node.children], place(task, node)
-        alone = not calls or (_stopped(whole) and not any(map(_stopped, calls)))
-        yield from [whole] if alone else calls
+    """What does work itself, in flow order; a step that failed beside what it runs for itself."""
+    for step in whole(program).places.values():
+        yield from _leaves(task, step)
+
+
+def _leaves(task: TaskSnapshot, position: Position) -> list[Place]:
+    inner = [leaf for each in below(task, position) for leaf in _leaves(task, each)]
+    found = place(task, position)
+    alone = not inner or (_stopped(found) and not any(map(_stopped, inner)))
+    return [found] if alone else inner
 
 
 def focus(task: TaskSnapshot, program: Program | None) -> Focus | None:
@@ -88,7 +103,7 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
     if program and about:
         verb = "under way" if record.phase is TaskPhase.RUNNING else "failed"
         more = f" (and {_count(about.others, 'other step')} {verb})" if about.others else ""
-        return step_sentence(task, program, about.place, now) + more
+        return step_sentence(task, about.place, now) + more
     match record.phase:
         case TaskPhase.UNADOPTED:
             return (
@@ -109,12 +124,12 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
             return record.message
 
 
-def step_sentence(task: TaskSnapshot, program: Program, where: Place, now: datetime) -> str:
+def step_sentence(task: TaskSnapshot, where: Place, now: datetime) -> str:
     """Why one step is where it is; for an ended one what its last attempt said."""
-    path, parked = where.node.path, _parked(task.record)
+    path, parked = where.path, _parked(task.record)
     match where.phase:
         case StepPhase.WAITING:
-            return _waits(task, program, where.node)
+            return _waits(task, where.position)
         case StepPhase.QUEUED | StepPhase.RETRYING if parked:
             said = _said(where)
             return f"{path} {parked}" + (f"; before that: {said}" if said else "")
@@ -123,7 +138,7 @@ def step_sentence(task: TaskSnapshot, program: Program, where: Place, now: datet
         case StepPhase.RETRYING:
             return _retrying(where, now)
         case StepPhase.RUNNING:
-            return _running(task, program, where, now)
+            return _running(task, where, now)
         case StepPhase.LOST:
             return _held(task.record, where)
         case StepPhase.FAILED:
@@ -168,35 +183,38 @@ def _parked(record: TaskRecord) -> str:
     return _PARKED.get(record.phase, "")
 
 
-def _waits(task: TaskSnapshot, program: Program, node: Node) -> str:
-    if stopped := _stopper(task, program, node):
-        return f"{node.path} waits behind {stopped.node.path}, which {_OUTCOMES[stopped.phase]}"
-    earlier = [place(task, program.nodes[path]) for path in node.after if path in program.nodes]
-    open_ = [each.node.path for each in earlier if each.phase not in ENDED_STEPS]
+def _waits(task: TaskSnapshot, position: Position) -> str:
+    path, parent = position.path, position.around
+    if stopped := _stopper(task, position):
+        return f"{path} waits behind {stopped.path}, which {_OUTCOMES[stopped.phase]}"
+    open_ = [each.path for each in position.before if place(task, each).phase not in ENDED_STEPS]
     if open_:
-        return f"{node.path} waits for {_names(open_)}"
-    parent = node.path.rpartition(".")[0]
-    if parent in program.nodes and place(task, program.nodes[parent]).phase is StepPhase.WAITING:
-        return f"{node.path} waits for {parent} to begin"
-    return f"{node.path} {_parked(task.record) or 'starts in the next turn of the loop'}"
+        return f"{path} waits for {_names(open_)}"
+    if parent and place(task, parent).phase is StepPhase.WAITING:
+        return f"{path} waits for {parent.path} to begin"
+    if position.node is position.frame.program.exit and position.item is None and not position.holder:
+        return f"{path} runs when everything else is over"
+    if position.item is not None and position.node.each:
+        return f"{path} waits for its turn: {position.node.each.parallelism} at a time"
+    return f"{path} {_parked(task.record) or 'starts in the next turn of the loop'}"
 
 
-def _stopper(task: TaskSnapshot, program: Program, node: Node) -> Place | None:
-    """The step that stopped and that `node` waits behind, however many others stand between them."""
+def _stopper(task: TaskSnapshot, position: Position) -> Place | None:
+    """The step that stopped and that `position` waits behind, however many others stand between them."""
     if not any(row.phase in STOPPED_STEPS for row in task.steps.values()):
         return None  # the usual case, for which no path is walked
-    open_, seen = [node], {node.path}
+    open_, seen = [position], {position.path}
     while open_:
         each = open_.pop()
-        for path in (*each.after, each.path.rpartition(".")[0]):
-            if path in seen or path not in program.nodes:
+        for before in (*each.before, *([each.around] if each.around else [])):
+            if before.path in seen:
                 continue
-            seen.add(path)
-            found = place(task, program.nodes[path])
-            if _stopped(found) and not node.path.startswith(f"{path}."):
+            seen.add(before.path)
+            found = place(task, before)
+            if _stopped(found) and not position.path.startswith(f"{before.path}."):
                 return found
             if found.phase is StepPhase.WAITING:
-                open_.append(found.node)
+                open_.append(before)
     return None
 
 
@@ -204,15 +222,17 @@ def _retrying(where: Place, now: datetime) -> str:
     said = _said(where)
     past = f"attempt {where.step.attempt} failed" if where.step.attempt else ""
     why = ": ".join(text for text in (past, said) if text)
-    return f"{where.node.path} tries again {_when(where.step.wake_at, now)}" + (f": {why}" if why else "")
+    return f"{where.path} tries again {_when(where.step.wake_at, now)}" + (f": {why}" if why else "")
 
 
-def _running(task: TaskSnapshot, program: Program, where: Place, now: datetime) -> str:
-    path, attempt = where.node.path, where.attempt
+def _running(task: TaskSnapshot, where: Place, now: datetime) -> str:
+    path, attempt = where.path, where.attempt
+    if where.node.pause:
+        return _pausing(task, where, now)
     if attempt is None or attempt.ended:
-        calls = [place(task, each) for each in where.node.children]
-        if below := next((each for each in calls if each.phase not in ENDED_STEPS), None):
-            return step_sentence(task, program, below, now)
+        inner = (place(task, each) for each in below(task, where.position))
+        if found := next((each for each in inner if each.phase not in ENDED_STEPS), None):
+            return step_sentence(task, found, now)
         return where.step.message or f"{path} {_parked(task.record) or 'goes on in the next turn of the loop'}"
     match attempt.phase:
         case AttemptPhase.POLLING if not attempt.in_flight:
@@ -228,6 +248,14 @@ def _running(task: TaskSnapshot, program: Program, where: Place, now: datetime) 
     return f"{path} runs: attempt {attempt.number} by {attempt.driver}{since}"
 
 
+def _pausing(task: TaskSnapshot, where: Place, now: datetime) -> str:
+    if where.step.reason != "WaitingForApproval":
+        return f"{where.path} waits: it goes on {_when(where.step.wake_at, now)}"
+    asked = f": {where.step.message}" if where.step.message else ""
+    advice = ADVICE["WaitingForApproval"].format(path=where.path, plan=plan_digest(task, where.position))
+    return f"{where.path} waits for approval{asked}; {advice}"
+
+
 def _since(where: Place, now: datetime) -> str:
     """How long the attempt of `where` has been under way, where its rows tell: a step began with its first attempt."""
     first = where.step.started_at if where.attempt and where.attempt.number == 1 else None
@@ -239,7 +267,7 @@ def _held(record: TaskRecord, where: Place) -> str:
     evidence = _said(where) or "nobody can say what became of it"
     number = where.step.attempt or (where.attempt.number if where.attempt else 1)
     advice = ADVICE["Lost"].format(run=record.run + 1)
-    return f"held: the outcome of {where.node.path} attempt {number} is unknown: {evidence}; {advice}"
+    return f"held: the outcome of {where.path} attempt {number} is unknown: {evidence}; {advice}"
 
 
 def _stopped(where: Place) -> bool:
@@ -256,7 +284,7 @@ def _suspended(record: TaskRecord, now: datetime) -> str:
 def _still_running(task: TaskSnapshot, program: Program | None) -> str:
     if program is None:
         return ""
-    paths = [each.node.path for each in leaves(task, program) if each.phase is StepPhase.RUNNING]
+    paths = [each.path for each in leaves(task, program) if each.phase is StepPhase.RUNNING]
     return f"; {_names(paths)} still finishes" if paths else ""
 
 

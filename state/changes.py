@@ -87,6 +87,7 @@ class StepAdvanced:
     outputs: Json = None
     wake_at: datetime | None = None
     failed: bool = False  # one more failed attempt
+    inputs: Mapping[str, Json] = field(default_factory=dict)  # joins what is kept already
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
         wake_at=change.wake_at,
         started_at=old.started_at or (at if phase is StepPhase.RUNNING else None),
         finished_at=(old.finished_at or at) if phase in ENDED_STEPS else None,
+        inputs={**old.inputs, **change.inputs} if change.inputs else old.inputs,
     )
     event = None
     if change.signal:

@@ -122,6 +122,13 @@ def first(database: Database) -> None:
     database.execute("PRAGMA user_version = 1")
 
 
+@MIGRATIONS()
+def inputs_of_steps(database: Database) -> None:
+    """Lists and sub-workflows: what was kept when a step began."""
+    database.execute("ALTER TABLE steps ADD COLUMN inputs TEXT NOT NULL DEFAULT '{}'")
+    database.execute("PRAGMA user_version = 2")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

@@ -20,6 +20,8 @@ Identity = tuple[str, str]
 """(namespace, name) of a task: what a file says it is."""
 
 NOTHING: Mapping[str, Json] = {}
+EXIT = "onExit"
+"""The path of the step that always runs at the end of a task."""
 RESTORED_OLDER = "RestoredOlder"
 """The reason of what waits because the database may be older than what has run."""
 
@@ -138,9 +140,10 @@ class StepRecord:
     outputs: Json = None
     attempt: int = 0  # number of the latest attempt
     failures: int = 0  # failed attempts that count against the retry limit
-    wake_at: datetime | None = None  # when the next attempt is due
+    wake_at: datetime | None = None  # when the next attempt is due, or a wait is over
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    inputs: Mapping[str, Json] = field(default_factory=dict)  # kept when it began: its `items`, `params` or `state`
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,13 @@ class TaskSnapshot:
     attempts: Mapping[str, AttemptRecord] = field(default_factory=dict)
 
     @property
+    def _waking(self) -> frozenset[StepPhase]:
+        """The phases in which a step waits for a time that counts now."""
+        if self.record.phase in STARTING_TASKS:
+            return frozenset({StepPhase.RETRYING, StepPhase.RUNNING})
+        return frozenset({StepPhase.RUNNING} if self.record.live else ())
+
+    @property
     def wake_at(self) -> datetime | None:
         """When time alone gives the planner something to do here.
 
@@ -294,9 +304,8 @@ class TaskSnapshot:
         stopping = any(each.phase is AttemptPhase.CANCELLING for each in unfinished)
         times = [each.wake_at for each in unfinished]
         times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]
-        if self.record.phase in STARTING_TASKS:
-            times += [step.wake_at for step in self.steps.values() if step.phase is StepPhase.RETRYING]
-        if self.record.live and not stopping:
+        times += [step.wake_at for step in self.steps.values() if step.phase in self._waking]
+        if self.record.live and not stopping and EXIT not in self.steps:  # what runs at the end has no such deadline
             times.append(self.record.deadline)
         return min((time for time in times if time), default=None)
 

@@ -36,8 +36,8 @@ def node(path: str, job: str = "", **fields: Any) -> Node:
 
 def grade() -> Program:
     """`[step1, [step2, step3], step4]`, where step3 also waits for step2, and each step is expected to take a day."""
-    calls2 = (node("step2.api2", "api2"), node("step2.api3", "api3", after=("step2.api2",)))
-    calls4 = (node("step4.api5", "api5"), node("step4.api6", "api6", after=("step4.api5",)))
+    calls2 = (node("step2.api2", "api2"), node("step2.api3", "api3", after=("api2",)))
+    calls4 = (node("step4.api5", "api5"), node("step4.api6", "api6", after=("api5",)))
     steps = (
         node("step1", "api1", expect=DAY),
         node("step2", after=("step1",), children=calls2, expect=DAY),

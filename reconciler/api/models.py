@@ -80,7 +80,10 @@ class PinnedDefinition(Model):
 
 
 class StepStatus(Model):
-    """One step or call; `steps` are the calls in it. A step that was skipped has `skip: true`."""
+    """One step, call or item; `steps` is what it runs. One that was skipped has `skip: true`.
+
+    An approval that waits has `plan`, the digest to approve.
+    """
 
     name: str
     path: str
@@ -99,6 +102,7 @@ class StepStatus(Model):
     remaining_seconds: int | None
     wake_at: str | None
     waits_for: list[str]
+    plan: str = ""
     steps: list["StepStatus"]
 
 
@@ -161,6 +165,7 @@ class StepSpec(Model):
 
     kind: str
     job: str | None
+    workflow: str | None
     driver: str | None
     if_: str | None
     waits_for: list[str]

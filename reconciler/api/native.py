@@ -1,6 +1,6 @@
 """`/api/v1/tasks`: tasks, their steps and attempts, and seed 1's document, in the form of `reconciler.status`."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
@@ -155,6 +155,11 @@ def _page(record: TaskRecord, page: Page[AttemptRecord]) -> status.Document:
 
 def _step(view: View, found: TaskSnapshot, path: str) -> status.Document:
     program = view.program(found.record)
-    if program is None or path not in program.nodes:
-        raise HTTPException(404, f"the task has no step `{path}`")
-    return status.step_object(found, program, path, view.clock())
+    try:
+        return status.step_object(found, program, path, view.clock()) if program else _no_step(path)
+    except KeyError:
+        return _no_step(path)
+
+
+def _no_step(path: str) -> NoReturn:
+    raise HTTPException(404, f"the task has no step `{path}`")

@@ -86,8 +86,8 @@ class View:
         return self.reader.attempts(uid, path=path, cursor=query.cursor, limit=query.limit)
 
     def attempts_below(self, task: TaskSnapshot, path: str) -> list[AttemptRecord]:
-        """The attempts at a step and at the calls in it."""
-        paths = [each for each in task.attempts if each == path or each.startswith(f"{path}.")]
+        """The attempts at a step and at what it runs, the last so many of these."""
+        paths = [each for each in task.attempts if each == path or each.startswith(f"{path}.")][-ATTEMPTS_SHOWN:]
         pages = (self.reader.attempts(task.record.uid, path=each, limit=ATTEMPTS_SHOWN).items for each in paths)
         return list(chain.from_iterable(pages))
 

@@ -121,20 +121,32 @@ def simulate(
     given: Annotated[
         list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="A parameter; repeatable.")
     ] = None,
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP[=N]", help="This step fails, or its first N attempts do; repeatable."),
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP=FILE", help="This step answers with the JSON in FILE; repeatable."),
+    ] = None,
     source: FolderOption = ".",
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Run a workflow offline, from sample answers.
 
-    Every job answers with its `sample`. Planner and judgement are the real ones; nothing is called and no time passes.
+    Every job answers with its `sample`, approvals are given and waits are over at once. Planner and judgement are the
+    real ones; nothing is called and no time passes. STEP is a path such as `step2.api2`; of a list it means every item,
+    and `each.0` the first.
 
-    Example:
+    Examples:
       reconciler simulate grade --with name=alice
+      reconciler simulate grade --fail step2.api2=1 --answer step1=answer.json
     """
     from reconciler.cli import render, screen, simulation, work_tree
 
     program = work_tree.program(work_tree.load(source), "Workflow", workflow)
-    found = simulation.run(program, simulation.parse_values(given or []))
+    script = simulation.parse_script(fail or [], answer or [])
+    found = simulation.run(program, simulation.parse_values(given or []), script)
     if output is Output.JSON:
         render.print_json(found)
     else:

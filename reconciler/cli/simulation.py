@@ -6,7 +6,9 @@ Time is only a number here, so a poll every five minutes costs nothing; whatever
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 from definitions.desired import Unavailable
@@ -21,7 +23,10 @@ from reconciler.drivers.protocol import Call
 from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed
 from reconciler.plan.whole import plan
-from state.records import Json, Origin, Snapshot, TaskRecord, TaskSnapshot, task_uid
+from reconciler.position import Position, everything, locate
+from state.changes import StepAdvanced
+from state.phases import Signal, StepPhase
+from state.records import Cause, Json, Origin, Snapshot, TaskRecord, TaskSnapshot, task_uid
 
 TURNS = 20_000
 CALLS = 3
@@ -29,6 +34,8 @@ NAMESPACE = "simulation"
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _PINS = ("simulated",)
 _STRUCTURED = {ParamType.OBJECT, ParamType.ARRAY, ParamType.ANY}
+_ASKING = (StepPhase.RUNNING, "WaitingForApproval")
+_APPROVED = Cause("operator", "simulate", message="a simulation approves")
 _NO_SOURCE = Unavailable("Simulated", "no source takes part in a simulation")
 
 
@@ -40,12 +47,68 @@ def parse_values(given: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def run(program: Program, given: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a simulation answers instead of samples, by step path; a path without indexes speaks for all items.
+
+    `fails` counts the attempts that fail before one may succeed; None: all of them.
+    """
+
+    answers: Mapping[str, Json] = field(default_factory=dict)
+    fails: Mapping[str, int | None] = field(default_factory=dict)
+
+    def answer(self, position: Position) -> Json:
+        """What the target answers at a step."""
+        sample = cast("Json", cast("Unit", position.node.unit).sample)
+        return self.answers.get(position.path, self.answers.get(position.key, sample))
+
+    def fails_at(self, position: Position, attempt: int) -> bool:
+        """Whether this attempt at a step fails."""
+        number = self.fails.get(position.path, self.fails.get(position.key, 0))
+        return number is None or attempt <= number
+
+
+def parse_script(fail: Sequence[str], answer: Sequence[str]) -> Script:
+    """`STEP` or `STEP=N`, and `STEP=FILE`, as a Script. Raises Failure for what cannot be read."""
+    fails: dict[str, int | None] = {}
+    for text in fail:
+        path, _, number = text.partition("=")
+        if number and not (number.isdecimal() and len(number) < 6):
+            raise Failure(f"--fail {text}: write it as STEP, or as STEP=N for the first N attempts")
+        fails[path] = int(number) if number else None
+    return Script({path: _read(path, file) for path, file in (_pair(text) for text in answer)}, fails)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    path, _, file = text.partition("=")
+    if not path or not file:
+        raise Failure(f"--answer {text}: write it as STEP=FILE, for example --answer build=answer.json")
+    return path, file
+
+
+def _read(path: str, file: str) -> Json:
+    try:
+        return cast("Json", json.loads(Path(file).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise Failure(f"--answer {path}={file}: {error}") from None
+
+
+def run(program: Program, given: Mapping[str, str], script: Script = Script()) -> dict[str, Any]:
     """The task as the API would show it at its end. Raises Failure where a sample is missing or never satisfies `until`."""
-    _require_samples(program)
-    simulated = _Simulation(program, _params(program, given))
+    _require_steps(program, script)
+    _require_samples(program, script)
+    simulated = _Simulation(program, _params(program, given), script)
     simulated.run()
     return status.task(simulated.task, program, simulated.now)
+
+
+def _require_steps(program: Program, script: Script) -> None:
+    drawn = {each.path: each for each in everything(program)}
+    for option, paths in (("--fail", script.fails), ("--answer", script.answers)):
+        for path in paths:
+            plain = ".".join(part for part in path.split(".") if not part.isdecimal())
+            if plain not in drawn or drawn[plain].node.unit is None:
+                raise Failure(f"{option} {path}: the workflow has no such step that calls something")
 
 
 def _params(program: Program, given: Mapping[str, str]) -> dict[str, Json]:
@@ -66,16 +129,23 @@ def _value(program: Program, name: str, text: str) -> Json:
         return text
 
 
-def _require_samples(program: Program) -> None:
-    units = {unit.job: unit for node in program.nodes.values() if (unit := node.unit)}
-    if missing := sorted(name for name, unit in units.items() if unit.uses_result and unit.sample is None):
-        raise Failure(f"no sample answer: {', '.join(missing)}; write `sample:` into these jobs")
+def _require_samples(program: Program, script: Script) -> None:
+    missing = {
+        each.node.unit.job
+        for each in everything(program)
+        if each.node.unit
+        and each.node.unit.uses_result
+        and script.answer(each) is None
+        and each.key not in script.fails
+    }
+    if missing:
+        raise Failure(f"no sample answer: {', '.join(sorted(missing))}; write `sample:` into these jobs")
 
 
 class _Simulation:
     """One task, its time, and the target behind the fake driver."""
 
-    def __init__(self, program: Program, params: dict[str, Json]) -> None:
+    def __init__(self, program: Program, params: dict[str, Json], script: Script) -> None:
         uid = task_uid("simulation", NAMESPACE, program.name, 1)
         record = TaskRecord(
             uid,
@@ -95,7 +165,8 @@ class _Simulation:
         self.now = _BEGIN
         self._program = program
         self._observed = Observed(Snapshot({uid: TaskSnapshot(record)}), {_PINS: program})
-        self._driver = FakeDriver(FakeTarget(lambda call: Answer(result=self._sample(call), code=200)))
+        self._script = script
+        self._driver = FakeDriver(FakeTarget(self._answer))
 
     @property
     def task(self) -> TaskSnapshot:
@@ -110,9 +181,16 @@ class _Simulation:
             self._observed = self._observed.after(planned.changes, self.now)
             for order in planned.orders:
                 self._carry_out(order)
-            if not planned.actions and not self._wait():
+            if not planned.actions and not self._approve() and not self._wait():
                 return
         raise Failure(f"{self._program.name} was not over after {TURNS} turns; is there a retry without a limit?")
+
+    def _approve(self) -> bool:
+        """Approve what waits for it, as somebody would by a commit; False if nothing does."""
+        rows = [row for row in self.task.steps.values() if (row.phase, row.reason) == _ASKING]
+        changes = [StepAdvanced(row.uid, row.path, Signal.SUCCEED, _APPROVED, outputs={}) for row in rows]
+        self._observed = self._observed.after(changes, self.now)
+        return bool(changes)
 
     def _wait(self) -> bool:
         """Let the time pass until something is due; False if nothing ever is."""
@@ -130,9 +208,12 @@ class _Simulation:
         changes = judge(report, self.task, self._program, Limits(), self.now)
         self._observed = self._observed.after(changes, self.now)
 
-    def _sample(self, call: Call) -> Json:
-        path = next(each.path for each in self.task.attempts.values() if each.key == call.key)
-        return cast("Json", cast("Unit", self._program.nodes[path].unit).sample)
+    def _answer(self, call: Call) -> Answer:
+        attempt = next(each for each in self.task.attempts.values() if each.key == call.key)
+        position = locate(self._program, attempt.path)
+        if self._script.fails_at(position, attempt.number):
+            return Answer(code=500, message="failed, as --fail says", succeeded=False)
+        return Answer(result=self._script.answer(position), code=200)
 
 
 class _Silence:

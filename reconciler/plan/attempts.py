@@ -1,43 +1,50 @@
 """The life of one attempt as the planner sees it: begun, called again, looked at, stopped, and tried once more."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
 from definitions.models import OnLost
-from definitions.program import Node, Program, Unit
+from definitions.program import Unit
 from reconciler.actions import Action, Claim, Order, Verb
-from reconciler.plan.scope import Scope, inner_scope, step_scope, unit_scope
-from state.changes import AttemptAdvanced, Called, Intended
-from state.phases import AttemptPhase, Signal, TaskPhase
+from reconciler.plan.scope import Scope, inner_scope, scope_of, unit_scope
+from reconciler.position import Position
+from state.changes import AttemptAdvanced, Called, Intended, StepAdvanced, TaskChange
+from state.phases import AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import AttemptRecord, Cause, Json, StepRecord, TaskSnapshot, attempt_key, external_name, replace
 
 PLAN = Cause("plan")
 TIMER = Cause("timer")
-RECOVERY = Cause("recovery")
+REVOKED = "revoked"
+"""Why a step is not gone on with: its task was revoked."""
+OVERDUE = "the task's timeout has passed"
+"""Why a step is not gone on with: the time of the whole task is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """A new attempt with its intent."""
+def begin(task: TaskSnapshot, position: Position, subject: str, epoch: int, now: datetime) -> Action:
+    """The next attempt at a step, if there is room for it: its intent, its request resolved but for secrets, its order.
 
-    unit: Unit
-    record: AttemptRecord
-    change: Intended
+    Raises EvaluationError, ParamError.
+    """
+    unit, path = cast("Unit", position.node.unit), position.path
+    attempt = _intent(task, position, unit, epoch, now)
+    changes = (StepAdvanced(attempt.uid, path, Signal.START, PLAN), Intended(attempt, PLAN))
+    order = Order(begins_with(task, path), attempt, subject, unit.source, unit.uses_result)
+    claim = Claim(attempt.namespace, unit.driver, attempt.job, unit.limit, task.record.number)
+    what = f"attempt {attempt.number} by {unit.driver}"
+    queued = _queued(task.steps.get(path) or StepRecord(attempt.uid, path))
+    return Action(">", attempt.uid, f"{subject} {path}", what, changes, order, claim, queued)
 
 
-def begin(task: TaskSnapshot, program: Program, node: Node, epoch: int, now: datetime) -> Beginning:
-    """The next attempt at a step, its request resolved but for secrets. Raises EvaluationError, ParamError."""
-    unit = cast("Unit", node.unit)
-    row = task.steps.get(node.path)
+def _intent(task: TaskSnapshot, position: Position, unit: Unit, epoch: int, now: datetime) -> AttemptRecord:
+    row = task.steps.get(position.path)
     number = row.attempt + 1 if row else 1
-    scope = step_scope(task, program, node)
+    scope = scope_of(task, position)
     request = unit.request.render(unit_scope(scope, unit))
-    key = attempt_key(task.record.uid, node.path, number)
-    record = AttemptRecord(
+    key = attempt_key(task.record.uid, position.path, number)
+    return AttemptRecord(
         uid=task.record.uid,
-        path=node.path,
+        path=position.path,
         number=number,
         key=key,
         name=external_name(key),
@@ -47,27 +54,47 @@ def begin(task: TaskSnapshot, program: Program, node: Node, epoch: int, now: dat
         request=cast("Mapping[str, Json]", request),
         secrets=unit.secrets,
         epoch=epoch,
-        deadline=_deadline(task, program, node, now),
+        deadline=_deadline(task, position, now),
     )
-    return Beginning(unit, record, Intended(record, PLAN))
 
 
-def _deadline(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
-    """The attempt's own timeout, or that of the step with calls it belongs to, whichever is earlier."""
-    own = now + node.unit.timeout if node.unit and node.unit.timeout else None
-    return min((time for time in (own, around_deadline(task, program, node, now)) if time), default=None)
+def _queued(row: StepRecord) -> tuple[TaskChange, ...]:
+    """What is written where there is no room: the step waits in line, not for a time. Capacity gives the reason."""
+    if row.phase is StepPhase.WAITING:
+        return (StepAdvanced(row.uid, row.path, Signal.QUEUE, PLAN),)
+    if row.phase is StepPhase.RETRYING and row.wake_at:
+        return (StepAdvanced(row.uid, row.path, None, PLAN, message=row.message),)
+    return ()
 
 
-def around_deadline(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
-    """When the time of the step with calls is over that `node` is a call of; None without such a time.
+def _deadline(task: TaskSnapshot, position: Position, now: datetime) -> datetime | None:
+    """The attempt's own timeout, or that of what the step belongs to, whichever is earlier."""
+    own = now + position.node.unit.timeout if position.node.unit and position.node.unit.timeout else None
+    return min((time for time in (own, around_deadline(task, position, now)) if time), default=None)
 
-    It counts from the start of its first call (`now` if there is none yet), not from its place in a line.
+
+def around_deadline(task: TaskSnapshot, position: Position, now: datetime) -> datetime | None:
+    """When the time is over of the steps and sub-workflows that `position` is part of; None without such a time.
+
+    The time of a step with calls counts from the start of its first call (`now` if there is none yet), not from its
+    place in a line. What runs at the end of a workflow has its own time, not what is left of the rest.
     """
-    holder = program.nodes.get(node.path.rpartition(".")[0])
-    if holder is None or holder.timeout is None:
-        return None
-    rows = (task.steps.get(child.path) for child in holder.children)
-    return min((row.started_at for row in rows if row and row.started_at), default=now) + holder.timeout
+    times: list[datetime] = []
+    each = position
+    while (holder := each.around) is not None:
+        leaves = each.holder is None  # a sub-workflow, for the step that runs it
+        if not holder.is_list and not (leaves and each.node is each.frame.program.exit):
+            spans = (holder.node.timeout, each.frame.program.timeout if leaves else None)
+            times += [_begun(task, holder, now) + span for span in spans if span]
+        each = holder
+    return min(times, default=None)
+
+
+def _begun(task: TaskSnapshot, holder: Position, now: datetime) -> datetime:
+    """When the first thing happened inside of it; `now` if nothing did."""
+    inner = [f"{holder.path}.{node.name}" for node in holder.node.inner]
+    rows = (task.steps.get(path) for path in inner)
+    return min((row.started_at for row in rows if row and row.started_at), default=now)
 
 
 def _group(unit: Unit, scope: Scope, task: TaskSnapshot) -> str:
@@ -88,18 +115,20 @@ def begins_with(task: TaskSnapshot, path: str) -> Verb:
 
 
 def running_action(
-    task: TaskSnapshot, path: str, unit: Unit, subject: str, *, flies: bool, now: datetime
+    task: TaskSnapshot, path: str, unit: Unit, subject: str, over: str, *, flies: bool, now: datetime
 ) -> Action | None:
-    """What an unfinished attempt needs apart from its next poll: to be stopped, sent again, or looked at."""
+    """What an unfinished attempt needs apart from its next poll: to be stopped, sent again, or looked at.
+
+    `over`: why nothing of its task goes on any more, "" if it does.
+    """
     attempt = task.attempts[path]
     if attempt.phase is AttemptPhase.CANCELLING:
         again = not flies and (attempt.wake_at is None or attempt.wake_at <= now)
         return _cancel(task, attempt, unit, subject) if again else None
-    if task.record.phase is TaskPhase.REVOKING:
-        return _cancel(task, attempt, unit, subject, "revoked")
-    if _past(attempt.deadline, now) or _past(task.record.deadline, now):
-        whose = "its" if _past(attempt.deadline, now) else "the task's"
-        return _cancel(task, attempt, unit, subject, f"{whose} timeout has passed")
+    if _past(attempt.deadline, now) and over != REVOKED:
+        return _cancel(task, attempt, unit, subject, "its timeout has passed")
+    if over:
+        return _cancel(task, attempt, unit, subject, over)
     if flies:
         return None
     if attempt.in_flight and attempt.wake_at:
@@ -111,12 +140,13 @@ def running_action(
     return None
 
 
-def poll(task: TaskSnapshot, path: str, program: Program, subject: str, now: datetime) -> Action | None:
+def poll(task: TaskSnapshot, position: Position, subject: str, now: datetime) -> Action | None:
     """The next call of an attempt whose wait is over; it needs room like a start."""
+    path = position.path
     attempt = task.attempts[path]
     if attempt.in_flight or (attempt.wake_at and attempt.wake_at > now):
         return None
-    unit = cast("Unit", program.nodes[path].unit)
+    unit = cast("Unit", position.node.unit)
     called = replace(attempt, call=attempt.call + 1, resends=0, handle=None, wake_at=None)
     claim = Claim(attempt.namespace, attempt.driver, attempt.job, None, task.record.number, begins=False)
     waiting = AttemptAdvanced(attempt.uid, path, None, TIMER, message=attempt.message)
@@ -132,15 +162,15 @@ def poll(task: TaskSnapshot, path: str, program: Program, subject: str, now: dat
     )
 
 
-def retry_at(task: TaskSnapshot, program: Program, node: Node, now: datetime) -> datetime | None:
+def retry_at(task: TaskSnapshot, position: Position, now: datetime) -> datetime | None:
     """When the next attempt after a failed or lost one is due; None where there is to be none.
 
     An attempt that could only begin after the time of the step around it is none.
     """
-    unit = cast("Unit", node.unit)
-    lost = task.attempts[node.path].phase is AttemptPhase.LOST
-    wait = _wait_after_loss(unit, task.steps[node.path]) if lost else _wait_after_failure(unit, task.steps[node.path])
-    if wait is None or _past(around_deadline(task, program, node, now), now + wait):
+    unit, row = cast("Unit", position.node.unit), task.steps[position.path]
+    lost = task.attempts[position.path].phase is AttemptPhase.LOST
+    wait = _wait_after_loss(unit, row) if lost else _wait_after_failure(unit, row)
+    if wait is None or _past(around_deadline(task, position, now), now + wait):
         return None
     return now + wait
 

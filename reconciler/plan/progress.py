@@ -5,25 +5,42 @@ Nothing here knows whether the controller has just started: work that is recorde
 process is looked at, and that is all there is to recovery.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
 from definitions.expressions import EvaluationError
+from definitions.models import OnLost
 from definitions.params import ParamError
-from definitions.program import Node, Program, Unit
-from reconciler.actions import Action, Claim, Order, Sign, Verb
-from reconciler.plan.attempts import around_deadline, begin, begins_with, poll, retry_at, running_action
-from reconciler.plan.scope import step_scope, workflow_scope
-from state.changes import OwnChange, StepAdvanced, TaskAdvanced, TaskChange, apply_one
+from definitions.program import Program, Unit
+from reconciler.actions import Action, Sign, Verb
+from reconciler.plan import opening
+from reconciler.plan.attempts import (
+    OVERDUE,
+    REVOKED,
+    around_deadline,
+    begin,
+    poll,
+    retry_at,
+    running_action,
+)
+from reconciler.plan.outcome import (
+    GOING,
+    Outcome,
+    broken,
+    calls_outcome,
+    frame_outcome,
+    list_outcome,
+    passed,
+)
+from reconciler.plan.outputs import body_outputs, calls_outputs, frame_outputs, list_outputs
+from reconciler.plan.scope import scope_of
+from reconciler.position import Frame, Position, items_of, whole
+from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
 from state.phases import ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
-from state.records import Cause, Json, StepRecord, TaskSnapshot
+from state.records import NOTHING, Cause, Json, StepRecord, TaskSnapshot
 
 PLAN = Cause("plan")
-GOING = frozenset({StepPhase.RUNNING, StepPhase.RETRYING, StepPhase.QUEUED})
-CUT = frozenset({"TimedOut", "Revoked"})
-"""Reasons of steps that ended because time was over, which may have been the time of the task."""
-BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 
 
 def progress(
@@ -34,9 +51,7 @@ def progress(
     Of a held task only what runs at a target is looked at: nothing starts, is called again, stopped or concluded.
     """
     walk = Walk(task, program, flying, epoch, now)
-    for path in program.order:
-        walk.visit(program.nodes[path])
-    walk.conclude()
+    walk.conclude(walk.walk(whole(program)))
     return tuple(action for action in walk.actions if not task.record.held or _looks(action))
 
 
@@ -56,203 +71,282 @@ class Walk:
         self.epoch = epoch
         self.now = now
         self.actions: list[Action] = []
-        self._starting = False
+        self._claimed: list[str] = []  # paths that begin or call again, if there is room
 
     @property
     def subject(self) -> str:
         return f"{self.task.record.namespace}/{self.task.record.name}"
 
-    @property
-    def may_start(self) -> bool:
-        record = self.task.record
-        return record.phase in STARTING_TASKS and not (record.deadline and record.deadline <= self.now)
+    def over(self, position: Position | None = None) -> str:
+        """Why nothing of the step may start any more, ever; "" if it may. None: of the task but for its exit step.
 
-    @property
-    def ending(self) -> bool:
-        """Nothing of it may start any more, ever: it is being revoked, or its time is over."""
+        What runs at the end has its time after the end; only who revokes the task while it runs stops it, too.
+        """
         record = self.task.record
-        return record.phase is TaskPhase.REVOKING or bool(record.deadline and record.deadline <= self.now)
+        last = position.last if position else None
+        if record.phase is TaskPhase.REVOKING and not (last and self._told(last) == "REVOKED"):
+            return REVOKED
+        return OVERDUE if record.deadline and record.deadline <= self.now and not last else ""
+
+    def _told(self, last: Position) -> Json:
+        """The state that a step at the end has been told; before it is told it is not under way."""
+        row = self.task.steps.get(last.path)
+        return row.inputs.get("state", "REVOKED") if row else "REVOKED"
+
+    def may_start(self, position: Position) -> bool:
+        """Whether a step that is ready may begin now."""
+        return not self.over(position) and (self.task.record.phase in STARTING_TASKS or position.last is not None)
 
     def step(self, path: str) -> StepRecord:
         return self.task.steps.get(path) or StepRecord(self.task.record.uid, path)
 
-    # -- one node ----------------------------------------------------------------------------------------------------
+    def row(self, position: Position) -> StepRecord:
+        return self.step(position.path)
 
-    def visit(self, node: Node) -> None:
-        """Bring one step or call as far as it goes now."""
-        phase = self.step(node.path).phase
+    # -- workflows ---------------------------------------------------------------------------------------------------
+
+    def walk(self, frame: Frame) -> Outcome | None:
+        """Bring the steps of a workflow as far as they go now; how it ended, None if it has not."""
+        for name in frame.program.order:
+            self.visit(frame.places[name])
+        if any(self._claims(step) for step in frame.steps):
+            return None
+        outcome = frame_outcome(frame, self.row, self.over(frame.caller), self._ready)
+        return self._closed(frame, outcome) if outcome else None
+
+    def _claims(self, position: Position) -> bool:
+        return any(path == position.path or path.startswith(f"{position.path}.") for path in self._claimed)
+
+    def _closed(self, frame: Frame, outcome: Outcome) -> Outcome | None:
+        """The outcome once the step at the end has ended, too; of what never began there is nothing to end."""
+        last = frame.exit
+        if last is None or not any(step.path in self.task.steps for step in frame.steps):
+            return outcome
+        if self.row(last).phase is StepPhase.WAITING:
+            why = f"its workflow is over: {outcome.state}"
+            self.advance("~", last.path, Signal.QUEUE, why, "Ending", inputs={"state": outcome.state})
+        self.visit(last)
+        row = self.row(last)
+        if row.phase not in ENDED_STEPS:
+            return None
+        failed = outcome.signal is Signal.SUCCEED and not passed(last, row)
+        return broken([row]) if failed else outcome
+
+    # -- one step, call or item --------------------------------------------------------------------------------------
+
+    def visit(self, position: Position) -> None:
+        """Bring one step, call or item as far as it goes now."""
+        phase = self.row(position).phase
         if phase in ENDED_STEPS:
             return
-        if phase is StepPhase.RUNNING and node.unit:
-            self._unit_running(node)
-        elif phase is StepPhase.RUNNING:
-            self._calls(node)
-        elif self.ending and phase in GOING:
-            self._cut(node)
+        if phase is StepPhase.RUNNING:
+            self._run(position)
+        elif phase in GOING and self.over(position):
+            self._cut(position)
         elif phase is StepPhase.RETRYING:
-            self._retrying(node)
-        elif self.may_start and self._ready(node):
-            self._start(node)
+            self._retrying(position)
+        elif self.may_start(position) and self._ready(position):
+            self._start(position)
 
-    def _ready(self, node: Node) -> bool:
-        return all(self._passed(self.program.nodes[path]) for path in node.after)
+    def _run(self, position: Position) -> None:
+        if position.is_list:
+            self._list(position)
+        elif position.node.unit:
+            self._unit_running(position)
+        elif position.node.kind == "calls":
+            self._calls(position)
+        elif position.node.kind == "workflow":
+            self._body(position)
+        else:
+            self._pause(position)
 
-    def _passed(self, node: Node) -> bool:
-        phase = self.step(node.path).phase
-        return phase in ENDED_STEPS and (phase not in BROKEN or node.continue_on_error)
+    def _ready(self, position: Position) -> bool:
+        return all(passed(each, self.row(each)) for each in position.before)
 
-    def _start(self, node: Node) -> None:
-        if node.refused or self.program.refused:
-            what = node.refused or self.program.refused
-            return self.fail(node.path, "Unsupported", f"{what} is not part of this version")
+    def _start(self, position: Position) -> None:
+        if refused := position.node.refused or position.frame.program.refused:
+            return self.fail(position.path, "Unsupported", f"{refused} is not part of this version")
         try:
-            wanted = node.condition is None or bool(node.condition.evaluate(step_scope(self.task, self.program, node)))
+            if not opening.wanted(position, scope_of(self.task, position)):
+                said = "skipped, its condition is false"
+                return self.advance("=", position.path, Signal.SKIP, said, "ConditionFalse")
         except EvaluationError as error:
-            return self.fail(node.path, "ExpressionError", f"if: {error}")
-        if not wanted:
-            return self.advance("=", node.path, Signal.SKIP, "skipped, its condition is false", "ConditionFalse")
-        if node.unit:
-            return self._attempt(node)
-        self.advance(">", node.path, Signal.START, "started")
-        return self._calls(node)
+            return self.fail(position.path, "ExpressionError", f"if: {error}")
+        if position.node.unit and not position.is_list:
+            return self._attempt(position)
+        try:
+            return self._open(position)
+        except EvaluationError as error:
+            return self.fail(position.path, "ExpressionError", str(error))
+        except ParamError as error:
+            return self.fail(position.path, "ParamError", str(error))
 
-    def _calls(self, node: Node) -> None:
-        """A step with calls: one after the other; it ends with the last one, or with the first that fails."""
-        for child in node.children:
-            self.visit(child)
-        phases = [self.step(child.path).phase for child in node.children]
-        broken = [child for child, phase in zip(node.children, phases, strict=True) if phase in BROKEN]
-        fatal = [child for child in broken if not child.continue_on_error]
-        if fatal:
-            self._calls_broken(node, fatal[0])
-        elif all(phase in ENDED_STEPS for phase in phases):
-            self._succeed(node, lambda: self._outputs(node))
-        elif self.ending and not any(phase in GOING for phase in phases):
-            self._cut(node)
+    def _open(self, position: Position) -> None:
+        """Begin a step that runs others, or waits. Raises EvaluationError, ParamError."""
+        if position.node.pause:
+            return self._begin_pause(position)
+        inputs: dict[str, Json] = {}
+        if position.is_list and position.node.each:
+            inputs["items"] = opening.items(position.node.each, scope_of(self.task, position))
+        elif position.node.body:
+            inputs["params"] = dict(opening.parameters(position, position.node.body, scope_of(self.task, position)))
+        self.advance(">", position.path, Signal.START, "started", inputs=inputs)
+        return self._run(position)
 
-    def _cut(self, node: Node) -> None:
+    def _cut(self, position: Position) -> None:
         """The end of a step that has nothing under way, because nothing of its task may start any more."""
-        revoked = self.task.record.phase is TaskPhase.REVOKING
-        why, reason = ("revoked", "Revoked") if revoked else ("the task's timeout has passed", "TimedOut")
-        self.advance("!", node.path, Signal.CANCEL, why, reason)
+        why = self.over(position)
+        self.advance("!", position.path, Signal.CANCEL, why, "Revoked" if why == REVOKED else "TimedOut")
 
-    def _calls_broken(self, node: Node, child: Node) -> None:
-        row = self.step(child.path)
-        signal = {StepPhase.LOST: Signal.LOSE, StepPhase.CANCELLED: Signal.CANCEL}.get(row.phase, Signal.FAIL)
-        self.advance("!", node.path, signal, f"{child.path}: {row.message}", row.reason)
-
-    def _outputs(self, node: Node) -> dict[str, Json]:
-        scope = step_scope(self.task, self.program, node)
-        return {name: each.evaluate(scope) for name, each in node.outputs.items()}
-
-    def _succeed(self, node: Node, outputs: Callable[[], Json]) -> None:
+    def _conclude(self, position: Position, outcome: Outcome, outputs: Callable[[], Json]) -> None:
+        """End a step that runs others as they ended."""
+        if outcome.signal is not Signal.SUCCEED:
+            return self.advance("!", position.path, outcome.signal, outcome.message, outcome.reason)
         try:
             values = outputs()
         except EvaluationError as error:
-            return self.fail(node.path, "ExpressionError", f"outputs: {error}")
-        return self.advance("=", node.path, Signal.SUCCEED, "finished", outputs=values)
+            return self.fail(position.path, "ExpressionError", f"outputs: {error}")
+        return self.advance("=", position.path, Signal.SUCCEED, "finished", outputs=values)
+
+    # -- steps that run others ---------------------------------------------------------------------------------------
+
+    def _calls(self, position: Position) -> None:
+        """A step with calls: one after the other; it ends with the last one, or with the first that fails."""
+        calls = position.calls
+        for call in calls:
+            self.visit(call)
+        outcome = calls_outcome(calls, self.row)
+        if outcome:
+            self._conclude(position, outcome, lambda: calls_outputs(self.task, position))
+        elif self.over(position) and not any(self.row(call).phase in GOING for call in calls):
+            self._cut(position)
+
+    def _list(self, position: Position) -> None:
+        """A step with a list: so many items at a time, and each has its chance whatever becomes of the others."""
+        places = [position.at(index) for index in range(len(items_of(self.task, position)))]
+        room = position.node.each.parallelism if position.node.each else 1
+        for place in places:
+            phase = self.row(place).phase
+            if phase in ENDED_STEPS:
+                continue
+            if phase is StepPhase.WAITING and not room:
+                break
+            self.visit(place)
+            room -= self.row(place).phase not in ENDED_STEPS
+        rows = [self.row(place) for place in places]
+        outcome = list_outcome(rows)
+        if outcome:
+            self._conclude(position, outcome, lambda: list_outputs(self.task, position, rows))
+        elif self.over(position) and not any(row.phase in GOING for row in rows):
+            self._cut(position)
+
+    def _body(self, position: Position) -> None:
+        """A step that runs a workflow."""
+        frame = position.body
+        outcome = self.walk(frame) if frame else None
+        if frame and outcome:
+            self._conclude(position, outcome, lambda: body_outputs(self.task, position, frame))
+
+    # -- steps that only wait ----------------------------------------------------------------------------------------
+
+    def _begin_pause(self, position: Position) -> None:
+        pause = position.node.pause
+        if pause is None:
+            return
+        waits = opening.waiting(pause, scope_of(self.task, position), self.now)
+        own = self.now + position.node.timeout if position.node.timeout else None
+        times = (waits.ends_at, own, around_deadline(self.task, position, self.now))
+        wake_at = min((time for time in times if time), default=None)
+        said = (waits.message or "waits", waits.reason)
+        self.advance("~", position.path, Signal.START, *said, wake_at=wake_at, inputs=waits.inputs)
+        self._pause(position)
+
+    def _pause(self, position: Position) -> None:
+        """A wait ends with its time, an approval with a commit, and both with the time of what they belong to."""
+        row = self.row(position)
+        end = opening.over_at(row.inputs)
+        if self.over(position):
+            self._cut(position)
+        elif end and end <= self.now:
+            self.advance("=", position.path, Signal.SUCCEED, "the wait is over", outputs={})
+        elif row.wake_at and row.wake_at <= self.now:
+            self.fail(position.path, "TimedOut", "its timeout has passed")
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
-    def _attempt(self, node: Node) -> None:
+    def _attempt(self, position: Position) -> None:
         """Ask for room for the next attempt; what starts it takes effect only where capacity grants it."""
-        until = around_deadline(self.task, self.program, node, self.now)
+        until = around_deadline(self.task, position, self.now)
         if until and until <= self.now:
-            return self.fail(node.path, "TimedOut", "the timeout of the step around it has passed")
+            return self.fail(position.path, "TimedOut", "the timeout of the step around it has passed")
         try:
-            attempt = begin(self.task, self.program, node, self.epoch, self.now)
+            return self._claim(begin(self.task, position, self.subject, self.epoch, self.now))
         except (EvaluationError, ParamError) as error:
-            return self.fail(node.path, "ExpressionError", str(error))
-        unit = attempt.unit
-        claim = Claim(attempt.record.namespace, unit.driver, attempt.record.job, unit.limit, self.task.record.number)
-        what = f"attempt {attempt.record.number} by {unit.driver}"
-        uid, path = self.task.record.uid, node.path
-        changes = (StepAdvanced(uid, path, Signal.START, PLAN), attempt.change)
-        verb = begins_with(self.task, node.path)
-        order = Order(verb, attempt.record, self.subject, unit.source, unit.uses_result)
-        return self._claimed(
-            Action(">", uid, f"{self.subject} {path}", what, changes, order, claim, self._queued(path))
-        )
+            return self.fail(position.path, "ExpressionError", str(error))
 
-    def _queued(self, path: str) -> tuple[TaskChange, ...]:
-        """What is written where there is no room: the step waits in line, not for a time. Capacity gives the reason."""
-        row = self.step(path)
-        uid = row.uid
-        if row.phase is StepPhase.WAITING:
-            return (StepAdvanced(uid, path, Signal.QUEUE, PLAN),)
-        if row.phase is StepPhase.RETRYING and row.wake_at:
-            return (StepAdvanced(uid, path, None, PLAN, message=row.message),)
-        return ()
-
-    def _claimed(self, action: Action) -> None:
-        self._starting = True
+    def _claim(self, action: Action) -> None:
+        if action.order:
+            self._claimed.append(action.order.attempt.path)
         self.actions.append(action)
 
-    def _retrying(self, node: Node) -> None:
-        row = self.step(node.path)
-        if self.may_start and (row.wake_at is None or row.wake_at <= self.now):
-            self._attempt(node)
+    def _retrying(self, position: Position) -> None:
+        row = self.row(position)
+        if self.may_start(position) and (row.wake_at is None or row.wake_at <= self.now):
+            self._attempt(position)
 
-    def _unit_running(self, node: Node) -> None:
-        unit, attempt = cast("Unit", node.unit), self.task.attempts[node.path]
+    def _unit_running(self, position: Position) -> None:
+        unit, path = cast("Unit", position.node.unit), position.path
+        attempt = self.task.attempts[path]
         match attempt.phase:
             case AttemptPhase.SUCCEEDED:
-                self.advance("=", node.path, Signal.SUCCEED, "finished", outputs=attempt.outputs)
+                self.advance("=", path, Signal.SUCCEED, "finished", outputs=attempt.outputs)
             case AttemptPhase.CANCELLED:
-                self.advance("!", node.path, Signal.CANCEL, attempt.message, "Revoked")
+                self.advance("!", path, Signal.CANCEL, attempt.message, "Revoked")
             case AttemptPhase.FAILED | AttemptPhase.TIMED_OUT | AttemptPhase.LOST:
-                self._broken(node)
+                self._broken(position)
             case _:
-                flies = self.flying(node.path)
-                action = running_action(self.task, node.path, unit, self.subject, flies=flies, now=self.now)
-                self._running(node, action)
+                flies, over = self.flying(path), self.over(position)
+                action = running_action(self.task, path, unit, self.subject, over, flies=flies, now=self.now)
+                self._running(position, action)
 
-    def _running(self, node: Node, action: Action | None) -> None:
-        if action is None and self.task.attempts[node.path].phase is AttemptPhase.POLLING:
-            action = poll(self.task, node.path, self.program, self.subject, self.now)
+    def _running(self, position: Position, action: Action | None) -> None:
+        if action is None and self.task.attempts[position.path].phase is AttemptPhase.POLLING:
+            action = poll(self.task, position, self.subject, self.now)
         if action is None:
             return
         if action.claim:
-            self._claimed(action)
+            self._claim(action)
         else:
             self.do(action)
 
-    def _broken(self, node: Node) -> None:
+    def _broken(self, position: Position) -> None:
         """After a failed, timed out or lost attempt: another one, or the end of the step."""
-        attempt = self.task.attempts[node.path]
+        path = position.path
+        attempt = self.task.attempts[path]
         lost = attempt.phase is AttemptPhase.LOST
-        again = retry_at(self.task, self.program, node, self.now)
-        if again and not self.ending:
+        again = retry_at(self.task, position, self.now)
+        if again and not self.over(position):
             why = "the outcome is unknown" if lost else attempt.message
-            self.advance("~", node.path, Signal.RETRY, why, "Retrying", wake_at=again, failed=not lost)
-        elif lost and not self._fails_when_lost(node):
-            self.advance("!", node.path, Signal.LOSE, attempt.message, "Lost")
+            self.advance("~", path, Signal.RETRY, why, "Retrying", wake_at=again, failed=not lost)
+        elif lost and position.node.unit and position.node.unit.on_lost != OnLost.FAIL:
+            self.advance("!", path, Signal.LOSE, attempt.message, "Lost")
         else:
             reason = {AttemptPhase.LOST: "Lost", AttemptPhase.TIMED_OUT: "TimedOut"}.get(attempt.phase, "AttemptFailed")
-            self.fail(node.path, reason, attempt.message, failed=True)
-
-    @staticmethod
-    def _fails_when_lost(node: Node) -> bool:
-        return node.unit is not None and node.unit.on_lost == "fail"
+            self.fail(path, reason, attempt.message, failed=True)
 
     # -- the whole task ----------------------------------------------------------------------------------------------
 
-    def conclude(self) -> None:
+    def conclude(self, outcome: Outcome | None) -> None:
         """End the task if nothing is left that could go on."""
-        record = self.task.record
-        rows = [(node, self.step(node.path)) for node in self.program.steps]
-        if self._starting or any(row.phase in GOING for _, row in rows):
+        if outcome is None:
             return
-        fatal = [row for node, row in rows if row.phase in BROKEN and not node.continue_on_error]
-        if record.phase is TaskPhase.REVOKING:
+        if self.task.record.phase is TaskPhase.REVOKING:
             self._revoked()
-        elif self.ending and any(row.phase not in ENDED_STEPS or row.reason in CUT for _, row in rows):
-            own = [row for row in fatal if row.reason not in CUT]
-            self._fail(own) if own else self._end("!", Signal.FAIL, "TimedOut", "the task's timeout has passed")
-        elif all(row.phase in ENDED_STEPS and self._passed(node) for node, row in rows):
+        elif outcome.signal is Signal.SUCCEED:
             self._finish()
-        elif fatal and not any(row.phase is StepPhase.WAITING and self._ready(node) for node, row in rows):
-            self._fail(fatal)  # a branch that may start when the task is resumed still has its chance
+        else:
+            ended = "Lost" if outcome.signal is Signal.LOSE else "StepFailed"
+            self._end("!", Signal.FAIL, ended if outcome.path else outcome.reason, outcome.message)
 
     def _revoked(self) -> None:
         """The end of a revoked task names what nobody could prove to have stopped."""
@@ -261,15 +355,9 @@ class Walk:
         said = [record.message, f"may still run: {', '.join(left)}" if left else ""]
         self._end("!", Signal.STOP, record.reason, "; ".join(text for text in said if text))
 
-    def _fail(self, fatal: list[StepRecord]) -> None:
-        lost = next((row for row in fatal if row.phase is StepPhase.LOST), None)
-        row = lost or fatal[0]
-        self._end("!", Signal.FAIL, "Lost" if lost else "StepFailed", f"{row.path}: {row.message}".rstrip(": "))
-
     def _finish(self) -> None:
-        scope = workflow_scope(self.task, self.program)
         try:
-            outputs: Json = {name: each.evaluate(scope) for name, each in self.program.outputs.items()}
+            outputs = frame_outputs(self.task, whole(self.program))
         except EvaluationError as error:
             return self._end("!", Signal.FAIL, "ExpressionError", f"outputs: {error}")
         return self._end("=", Signal.SUCCEED, outputs=outputs)
@@ -295,11 +383,12 @@ class Walk:
         wake_at: datetime | None = None,
         *,
         failed: bool = False,
+        inputs: Mapping[str, Json] = NOTHING,
     ) -> None:
         """Take a step to its next phase, here and in the plan. A plain end or start needs no message in its row."""
         said = message if sign in "!~" else ""
         uid = self.task.record.uid
-        change = StepAdvanced(uid, path, signal, PLAN, reason, said, outputs, wake_at, failed)
+        change = StepAdvanced(uid, path, signal, PLAN, reason, said, outputs, wake_at, failed, inputs)
         what = message if sign in "=>" else f"{signal.value}: {message}"
         self.do(Action(sign, uid, f"{self.subject} {path}", what, (change,)))
 

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 
 from definitions.params import bind
-from definitions.program import Node, Program, Reading, Unit
+from definitions.program import Reading, Unit
+from reconciler.position import Frame, Position, items_of
 from state.records import Json, TaskSnapshot
 
 Scope = dict[str, Json]
 
 
-def workflow_scope(task: TaskSnapshot, program: Program) -> Scope:
-    """`params`, `steps` and `task`, as the workflow's own expressions see them. Steps without outputs are empty."""
+def frame_scope(task: TaskSnapshot, frame: Frame) -> Scope:
+    """`params`, `steps` and `task`, as a workflow's own expressions see them. Steps without outputs are empty."""
     record = task.record
-    steps = {step.name: outputs_of(task, step.path) for step in program.steps}
+    steps = {step.node.name: outputs_of(task, step.path) for step in frame.steps}
     about: dict[str, Json] = {
         "name": record.name,
         "namespace": record.namespace,
@@ -20,15 +21,31 @@ def workflow_scope(task: TaskSnapshot, program: Program) -> Scope:
         "run": record.run,
         "labels": dict(record.labels),
     }
-    return {"params": dict(record.params), "steps": steps, "task": about}
+    return {"params": _params(task, frame), "steps": steps, "task": about}
 
 
-def step_scope(task: TaskSnapshot, program: Program, node: Node) -> Scope:
-    """The workflow's scope and, inside a step with `calls`, the outputs of its calls."""
-    scope = workflow_scope(task, program)
-    parent, _, _ = node.path.rpartition(".")
-    holder = program.nodes[parent] if parent else node
-    return scope | {"calls": {call.name: outputs_of(task, call.path) for call in holder.children}}
+def _params(task: TaskSnapshot, frame: Frame) -> Json:
+    """The parameters of the task, or those that a sub-workflow was begun with."""
+    if not frame.path:
+        return dict(task.record.params)
+    row = task.steps.get(frame.path)
+    return row.inputs.get("params") if row else None
+
+
+def scope_of(task: TaskSnapshot, position: Position) -> Scope:
+    """The scope of the workflow that the step stands in; inside `calls` those, in a list the item, at the end the state."""
+    scope = frame_scope(task, position.frame)
+    each: Position | None = position
+    while each is not None:
+        if each.node.children and "calls" not in scope and not each.is_list:
+            scope["calls"] = {call.node.name: outputs_of(task, call.path) for call in each.calls}
+        if each.item is not None and each.holder and "item" not in scope:
+            scope["item"] = items_of(task, each.holder)[each.item]
+            scope["loop"] = {"index": each.item}
+        if each.node is position.frame.program.exit and (row := task.steps.get(each.path)):
+            scope["task"] = {**_mapping(scope["task"]), "state": row.inputs.get("state")}
+        each = each.holder
+    return scope
 
 
 def inner_scope(scope: Scope, unit: Unit) -> Scope:
@@ -60,3 +77,7 @@ def outputs_of(task: TaskSnapshot, path: str) -> Json:
     """The outputs of a step, `{}` as long as there are none, so that a missing value reads as None (rule 12)."""
     step = task.steps.get(path)
     return step.outputs if step and step.outputs is not None else {}
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}

@@ -29,6 +29,8 @@ BOXES = {
             "reconciler.expectation",
             "reconciler.actions",
             "reconciler.observed",
+            "reconciler.approval",
+            "reconciler.position",
             "reconciler.reasons",
             "reconciler.document",
         ],

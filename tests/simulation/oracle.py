@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.drivers.protocol import Call
 from reconciler.judgement import Report
+from reconciler.position import Position, locate
 from state.changes import Admitted, Change, Intended, Retired
 from state.inspection import inspect
 from state.pages import LIMIT
@@ -236,14 +237,14 @@ class Oracle:
     def _intended(self, process: "Process", attempt: AttemptRecord) -> None:
         """A step begins only after all that it waits for, and after the end of its attempt before (I4, I2)."""
         task = self._tasks[attempt.uid]
-        program = process.loop.programs.get(task.record.pins)
-        node = program.nodes[attempt.path]
-        parent = program.nodes.get(attempt.path.rpartition(".")[0])
-        for path in (*node.after, *(parent.after if parent else ())):
-            step, earlier = task.steps.get(path), program.nodes[path]
-            phase = step.phase if step else StepPhase.WAITING
-            if phase not in ENDED_STEPS or (phase in _BROKEN and not earlier.continue_on_error):
-                raise self._broken(f"I4 {attempt.path} begins, and {path} is {phase}")
+        position: Position | None = locate(process.loop.programs.get(task.record.pins), attempt.path)
+        while position:
+            for earlier in position.before:
+                step = task.steps.get(earlier.path)
+                phase = step.phase if step else StepPhase.WAITING
+                if phase not in ENDED_STEPS or (phase in _BROKEN and not earlier.node.continue_on_error):
+                    raise self._broken(f"I4 {attempt.path} begins, and {earlier.path} is {phase}")
+            position = position.around
         if task.record.phase not in {TaskPhase.CREATED, TaskPhase.RUNNING}:
             raise self._broken(f"rule 5: {attempt.path} begins in a task that is {task.record.phase}")
         self._nothing_else_runs(attempt)
@@ -325,7 +326,7 @@ class Oracle:
 
 def _surely_known(process: "Process", task: TaskSnapshot, attempt: AttemptRecord) -> bool:
     """Whether a mere crash never makes the outcome unknown: it can be looked up, or the same call goes out again."""
-    unit = process.loop.programs.get(task.record.pins).nodes[attempt.path].unit
+    unit = locate(process.loop.programs.get(task.record.pins), attempt.path).node.unit
     flavour = _flavour(attempt)
     return flavour in PROVABLE or (flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry")
 

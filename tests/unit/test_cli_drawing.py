@@ -8,7 +8,7 @@ from reconciler.cli import drawing
 
 @pytest.fixture
 def program() -> Program:
-    calls = (Node("b.x", "x", "unit"), Node("b.y", "y", "unit", after=("b.x",)))
+    calls = (Node("b.x", "x", "unit"), Node("b.y", "y", "unit", after=("x",)))
     steps = (
         Node("a", "a", "unit", title='say "hi" <now>'),
         Node("b", "b", "calls", after=("a",), children=calls),

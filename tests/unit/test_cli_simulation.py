@@ -90,3 +90,93 @@ def test_a_step_that_fails_fails_the_simulation(folder):
 
     assert result.exit_code == 1
     assert "FAILED" in result.stdout
+
+
+LANGUAGE = """\
+apiVersion: reconciler/v1
+kind: Workflow
+metadata: {name: inner}
+spec:
+  params: {who: string}
+  steps:
+    greet: {http: {url: "http://127.0.0.1:1/${{ params.who }}"}, outputs: {text: result.text}, sample: {text: hello}}
+  outputs: {text: steps.greet.text}
+---
+apiVersion: reconciler/v1
+kind: Workflow
+metadata: {name: outer}
+spec:
+  steps:
+    each: {workflow: inner, forEach: "['a', 'b']", with: {who: "${{ item }}"}}
+    sure: {approval: {message: "go?"}, needs: [each]}
+    later: {wait: {for: 10d}, needs: [sure]}
+    send: {http: {url: "http://127.0.0.1:1/"}, retry: {limit: 2, every: 1h}, needs: [later]}
+  onExit: {http: {url: "http://127.0.0.1:1/${{ task.state }}"}}
+  outputs: {texts: "[each.text for each in steps.each.results]"}
+"""
+
+
+@pytest.fixture
+def language(tmp_path) -> Path:
+    (tmp_path / "w.yaml").write_text(LANGUAGE)
+    return tmp_path
+
+
+def simulated(*arguments: object) -> dict:
+    return json.loads(simulate("outer", *arguments, "-o", "json").stdout)["status"]
+
+
+def state(status: dict, path: str) -> str:
+    steps = status["steps"]
+    for length in range(1, len(parts := path.split(".")) + 1):
+        (step,) = [each for each in steps if each["path"] == ".".join(parts[:length])]
+        steps = step["steps"]
+    return step["state"]
+
+
+def test_lists_workflows_approvals_and_waits_are_simulated_to_their_end(language):
+    found = simulated("--source", language)
+
+    assert (found["state"], found["outputs"]) == ("FINISHED", {"texts": ["hello", "hello"]})
+    assert state(found, "each.1.greet") == state(found, "onExit") == "FINISHED"
+
+
+def test_a_step_that_is_to_fail_fails_and_what_runs_at_the_end_still_runs(language):
+    found = simulated("--source", language, "--fail", "each.1.greet")
+
+    assert (found["state"], found["reason"]) == ("FAILED", "AttemptFailed")
+    assert (state(found, "each.0"), state(found, "each.1"), state(found, "onExit")) == (
+        "FINISHED",
+        "FAILED",
+        "FINISHED",
+    )
+
+
+def test_a_step_may_fail_a_few_times_only(language):
+    assert simulated("--source", language, "--fail", "send=2")["state"] == "FINISHED"
+    assert simulated("--source", language, "--fail", "send=3")["state"] == "FAILED"
+
+
+def test_an_answer_from_a_file_speaks_for_all_items_or_for_one(language):
+    (language / "one.json").write_text('{"text": "hi"}')
+    (language / "all.json").write_text('{"text": "hey"}')
+    given = ["--answer", f"each.0.greet={language}/one.json", "--answer", f"each.greet={language}/all.json"]
+
+    assert simulated("--source", language, *given)["outputs"] == {"texts": ["hi", "hey"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--fail", "nowhere"), "--fail nowhere: the workflow has no such step"),
+        (("--fail", "sure"), "--fail sure: the workflow has no such step that calls something"),
+        (("--fail", "send=x"), "write it as STEP, or as STEP=N"),
+        (("--answer", "send"), "write it as STEP=FILE"),
+        (("--answer", "send=/nowhere.json"), "No such file"),
+    ],
+)
+def test_an_injection_that_means_nothing_is_said(language, given, said):
+    result = simulate("outer", "--source", language, *given)
+
+    assert result.exit_code == 1
+    assert said in result.stderr

@@ -84,11 +84,6 @@ def test_a_trigger_without_a_time_is_told_what_to_give() -> None:
 @pytest.mark.parametrize(
     ("steps", "extra", "what"),
     [
-        ("a: {job: good, with: {name: x}, forEach: [1]}", "", "`forEach`"),
-        ("a: {approval: {message: go}}", "", "`approval`"),
-        ("a: {wait: {for: 1s}}", "", "`wait`"),
-        ("a: {workflow: other}", "", "`workflow`"),
-        ("a: {job: good, with: {name: x}}", "  onExit: {job: good, with: {name: x}}\n", "`onExit`"),
         ("a: {job: good, with: {name: x}}", "  concurrency: {limit: 1}\n", "`concurrency` of a workflow"),
     ],
 )

@@ -20,8 +20,9 @@ from reconciler.actions import Plan, Verb
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
 from reconciler.judgement import Report
 from reconciler.observed import Limits
-from reconciler.plan.progress import BROKEN
+from reconciler.plan.outcome import BROKEN
 from reconciler.plan.whole import plan
+from reconciler.position import Position, locate
 from state.changes import Admitted, TaskAdvanced
 from state.phases import ENDED_STEPS, AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import AttemptRecord, Cause, TaskSnapshot
@@ -153,12 +154,13 @@ def check_decision(planned: Plan, before: dict[Any, TaskSnapshot], stage: Stage)
 
 def check_order(stage: Stage, task: TaskSnapshot, path: str) -> None:
     """I4: everything before a step has ended in a way that lets it start."""
-    program = stage.observed().program(task.record)
-    holder = path.rpartition(".")[0]
-    for earlier in (*program.nodes[path].after, *(program.nodes[holder].after if holder else ())):
-        phase = task.steps[earlier].phase
-        assert phase in ENDED_STEPS, f"{path} starts while {earlier} is {phase}"
-        assert phase not in BROKEN or program.nodes[earlier].continue_on_error
+    position: Position | None = locate(stage.observed().program(task.record), path)
+    while position:
+        for earlier in position.before:
+            phase = task.steps[earlier.path].phase
+            assert phase in ENDED_STEPS, f"{path} starts while {earlier.path} is {phase}"
+            assert phase not in BROKEN or earlier.node.continue_on_error
+        position = position.around
 
 
 def check_rest(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """The pages at `/`: tasks, one task with its steps, attempts, log and history, and the definitions; without JavaScript."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -8,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from definitions.program import Program
 from reconciler import status
 from reconciler.api.inert import inert_bytes
 from reconciler.api.logs import TAIL_BYTES, address, chosen
@@ -15,6 +17,7 @@ from reconciler.api.pages.rendering import FOLDER, page
 from reconciler.api.probes import notice
 from reconciler.api.queries import DefinitionsQuery, TasksQuery
 from reconciler.api.view import View
+from reconciler.position import locate
 from reconciler.waiting import focus
 from state.errors import StateError
 from state.pages import BadCursor
@@ -114,7 +117,7 @@ def _task(view: View, request: Request, namespace: str, name: str) -> tuple[str,
     program, now = view.program(found.record), view.clock()
     shown = status.task(found, program, now, view.pins(found.record))
     path = request.query_params.get("step") or _focus(found, view)
-    selected = status.step(found, program, program.nodes[path], now) if program and path in program.nodes else None
+    selected = _selected(found, program, path, now) if program else None
     events = view.history(found.record.uid, EVENTS_SHOWN)
     values = {
         "here": "tasks",
@@ -130,6 +133,13 @@ def _task(view: View, request: Request, namespace: str, name: str) -> tuple[str,
     return "task.html", values
 
 
+def _selected(found: TaskSnapshot, program: Program, path: str, now: datetime) -> status.Document | None:
+    try:
+        return status.step(found, locate(program, path), now)
+    except KeyError:
+        return None
+
+
 def _number(request: Request, key: str) -> int | None:
     text = request.query_params.get(key, "")
     return int(text) if text.isdecimal() and 0 < len(text) < 10 else None
@@ -139,7 +149,7 @@ def _focus(found: TaskSnapshot, view: View) -> str:
     """The step to show when none was chosen: the one that the task's sentence is about, else the last one begun."""
     about = focus(found, view.program(found.record))
     if about:
-        return about.place.node.path
+        return about.place.path
     begun = [each for each in found.attempts.values() if each.started_at]
     return max(begun, key=lambda each: str(each.started_at)).path if begun else ""
 
