@@ -312,6 +312,23 @@ async def test_cancel_gives_time_to_end_in_order(driver) -> None:
     assert "bye" in answered(ended)["stdout"]
 
 
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+async def test_a_clock_that_jumps_takes_nobody_the_time_to_end_in_order(driver, monkeypatch, jump) -> None:
+    patient = shell("trap 'sleep 0.3; exit 3' TERM; echo ready; while :; do sleep 0.02; done", grace=5)
+    deaf = shell("trap '' TERM; while :; do sleep 0.02; done", grace=0.5)
+    calls = [make_call(patient), make_call(deaf, key="u1/step2/-/1")]
+    for call in calls:
+        await driver.start(call, None)
+    await asyncio.sleep(0.2)
+    clock, began = time.time, time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: clock() + (jump if time.monotonic() - began > 0.1 else 0))
+
+    async with asyncio.timeout(10):
+        ends = await asyncio.gather(*(driver.cancel(call, None) for call in calls))
+
+    assert [end.code for end in ends if isinstance(end, Ended)] == [3, 137]
+
+
 async def test_cancel_kills_what_ignores_it_and_what_left_the_group(driver) -> None:
     call = make_call(shell("setsid sleep 50 & trap '' TERM; while :; do sleep 0.02; done", grace=0.2))
     await driver.start(call, None)

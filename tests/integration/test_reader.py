@@ -10,8 +10,9 @@ from threading import Thread
 import pytest
 
 from state.backup import backup, restore
-from state.changes import Activated, AttemptAdvanced, Intended, Retired, TaskAdvanced
+from state.changes import Activated, AttemptAdvanced, Intended, Retired, StepAdvanced, TaskAdvanced
 from state.errors import Damaged, Unreadable
+from state.loading import load_tasks
 from state.pages import BadCursor, TaskFilter
 from state.phases import AttemptPhase, Signal, State, TaskPhase
 from state.reader import Reader
@@ -277,6 +278,55 @@ def test_readers_and_the_writer_do_not_disturb_each_other(folder, store):
         each.join()
     assert problems == []
     assert min(counts) > 0
+
+
+def test_nothing_of_a_commit_is_seen_before_all_of_it(store, reader):
+    store.commit(begun(ALICE), START)
+    before, seen = reader.snapshot(UID), []
+
+    store._connection.set_trace_callback(lambda _: seen.append((reader.snapshot(UID), reader.events(uid=UID))))
+    store.commit(ended(UID, outputs={"age": 20}), LATER)
+    store._connection.set_trace_callback(None)
+
+    assert len(seen) > 5
+    assert {(task.record.phase, task.steps["step1"].phase, task.attempts["step1"].phase) for task, _ in seen} == {
+        (before.record.phase, before.steps["step1"].phase, before.attempts["step1"].phase)
+    }
+    assert {len(page.items) for _, page in seen} == {4}
+    assert reader.snapshot(UID).record.phase is TaskPhase.FINISHED
+
+
+class Overtaken:
+    """A reader's connection with a writer who commits after each of its statements."""
+
+    def __init__(self, connection, write):
+        self.connection = connection
+        self.write = write
+
+    def execute(self, statement, *cells):
+        rows = self.connection.execute(statement, *cells).fetchall()
+        self.write()
+        return rows
+
+
+def test_a_task_is_read_as_of_one_commit(store, reader, monkeypatch):
+    store.commit(begun(ALICE), START)
+    said = []
+
+    def write():
+        said.append("x")
+        text = "".join(said)
+        everywhere = (TaskAdvanced(UID, None, SEEN, message=text), StepAdvanced(UID, "step1", None, SEEN, message=text))
+        store.commit([*everywhere, AttemptAdvanced(UID, "step1", None, SEEN, message=text)], START)
+
+    def overtaken(connection, *given):
+        return load_tasks(Overtaken(connection, write), *given)
+
+    monkeypatch.setattr("state.reader.load_tasks", overtaken)
+    seen = reader.snapshot(UID)
+
+    assert len(said) == 3
+    assert {seen.record.message, seen.steps["step1"].message, seen.attempts["step1"].message} == {""}
 
 
 WRITER = """

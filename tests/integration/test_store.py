@@ -35,6 +35,7 @@ from state.phases import IllegalTransition, Signal, TaskPhase
 from state.records import Cause, Snapshot, Uid, Usage
 from state.rows import to_microseconds
 from state.store import Store
+from tests.crash.campaign import strace_works
 from tests.histories import (
     COMMIT,
     PINS,
@@ -49,6 +50,7 @@ from tests.histories import (
     possible,
     task,
 )
+from tests.project.modules import ROOT
 
 ALICE = task("alice")
 UID = ALICE.uid
@@ -137,6 +139,20 @@ def test_a_commit_is_all_or_nothing(store):
     assert store.commit([TaskAdvanced(UID, None, SEEN, message="on")], LATER).snapshot.tasks[UID].record.message == "on"
 
 
+def test_a_commit_that_fails_behind_its_first_rows_leaves_none_of_them(folder, store):
+    refusing = "CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no events today'); END"
+    sql(folder, refusing)
+
+    with pytest.raises(StateError, match="no events today"):
+        store.commit(begun(ALICE), START)
+
+    rows = {
+        table: sql(folder, f"SELECT count(*) FROM {table}") for table in ("tasks", "steps", "attempts", "tombstones")
+    }
+    assert set(map(tuple, rows.values())) == {((0,),)}
+    assert not store.snapshot([UID]).tasks
+
+
 def test_changes_apply_to_what_is_stored_and_not_to_an_old_snapshot(store):
     old = store.commit([admitted(ALICE)], START).snapshot
     store.commit([TaskAdvanced(UID, Signal.START, SEEN)], START)
@@ -151,6 +167,42 @@ def test_the_answer_of_a_commit_keeps_the_other_tasks_of_the_snapshot(store):
     after = store.commit([TaskAdvanced(UID, Signal.START, SEEN)], LATER, both).snapshot
     assert set(after.tasks) == {UID, bob.uid}
     assert after.tasks[UID].record.phase is TaskPhase.RUNNING
+
+
+def test_the_writer_waits_for_the_disk_at_every_commit(store):
+    asked = {
+        name: store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+    }
+    assert asked == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+    }  # 2 is FULL: in WAL mode the only one with an fsync a commit
+
+
+COMMITS = """
+import sys
+from pathlib import Path
+from state.changes import TaskAdvanced
+from state.store import Store
+from tests.histories import SEEN, START, begun, task
+store = Store.open(Path(sys.argv[1]))
+alice = task("alice")
+store.commit(begun(alice), START)
+for number in range(int(sys.argv[2])):
+    store.commit([TaskAdvanced(alice.uid, None, SEEN, message=str(number))], START)
+"""
+
+
+@pytest.mark.skipif(not strace_works(), reason="needs strace (apt install strace)")
+def test_every_commit_is_fsynced(tmp_path):
+    def fsyncs(commits):
+        trace = tmp_path / f"trace{commits}"
+        strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=fsync,fdatasync"]
+        script = [sys.executable, "-c", COMMITS, str(tmp_path / f"state{commits}"), str(commits)]
+        subprocess.run([*strace, *script], cwd=ROOT, check=True)
+        return trace.read_text().count("sync(")
+
+    assert fsyncs(20) - fsyncs(0) == 20
 
 
 def test_nothing_to_write_writes_nothing(store):

@@ -10,7 +10,7 @@ from reconciler.drivers.protocol import Ended, Running, Unknown
 from reconciler.plan.attempts import resend_at
 from state.changes import Admitted, AttemptAdvanced, Called, Controlled, TaskAdvanced
 from state.phases import Signal, StepPhase, TaskPhase
-from state.records import Uid, replace
+from state.records import Uid, external_name, replace
 from tests.stage import START, Stage
 
 JOB = {"http": {"method": "POST", "url": "http://api/"}, "expect": "1h"}
@@ -105,6 +105,21 @@ def test_an_order_carries_what_a_driver_needs_and_the_file_that_policy_judges():
     assert dict(order.attempt.secrets) == {"/headers/Authorization": "db/password"}
     assert order.attempt.key.endswith("/job/-/1")
     assert not order.resend
+
+
+def test_the_same_work_has_the_same_key_and_name_whoever_begins_it():
+    now, later = Stage(), Stage()
+    later.crash()
+    later.wait(timedelta(days=3))
+    begun = []
+    for made in (now, later):
+        made.commit({"jobs": {"one": JOB}, "tasks": {"t": {"spec": {"job": "one"}}}})
+        made.turn()
+        begun.append(made.task().attempts["job"])
+
+    assert begun[0].epoch != begun[1].epoch
+    assert (begun[0].key, begun[0].name) == (begun[1].key, begun[1].name)
+    assert begun[0].name == external_name(begun[0].key)
 
 
 def test_an_attempt_carries_the_epoch_of_the_controller_that_means_it():
