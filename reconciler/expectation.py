@@ -65,6 +65,8 @@ def node_span(node: Node, control: Mapping[str, Json], path: str) -> timedelta |
         return node.expect
     if node.body:
         return expected_span(node.body, control, node.body.flow, path)
+    if not node.children:
+        return None
     spans = (node_span(child, control, f"{path}.{child.name}") for child in node.children)
     parts = [span for span in spans if span is not None]
     return sum(parts, timedelta()) if parts else None

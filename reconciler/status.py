@@ -7,6 +7,7 @@ Objects have the form of the files, `{apiVersion, kind, metadata, spec, status}`
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -201,6 +202,7 @@ def revision(record: RevisionRecord) -> Document:
     return _object("Revision", metadata, {"source": record.source}, fields)
 
 
+@lru_cache(maxsize=8192)
 def moment(at: datetime | None) -> str | None:
     """A time as RFC 3339 in UTC with milliseconds, or None."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

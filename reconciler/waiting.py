@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
+from typing import NamedTuple
 
 from definitions.program import Node, Program
 from reconciler.approval import plan_digest
@@ -17,6 +18,7 @@ from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
 
 STOPPED_STEPS = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
+_SETTLED = ENDED_STEPS - {StepPhase.FAILED, StepPhase.LOST}
 ACTIVE_STEPS = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
 _CALLS = {"http": "is calling", "script": "is computing"}
 _PARKED = {
@@ -31,8 +33,7 @@ _PARKED = {
 _OUTCOMES = {StepPhase.FAILED: "failed", StepPhase.LOST: "has an unknown outcome", StepPhase.CANCELLED: "was stopped"}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One step, call or item of one run with the rows that it has; one without a row waits."""
 
     position: Position
@@ -126,11 +127,13 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
 
 def step_sentence(task: TaskSnapshot, where: Place, now: datetime) -> str:
     """Why one step is where it is; for an ended one what its last attempt said."""
-    path, parked = where.path, _parked(task.record)
+    path = where.path
+    if where.phase in _SETTLED:
+        return _said(where)
     match where.phase:
         case StepPhase.WAITING:
             return _waits(task, where.position)
-        case StepPhase.QUEUED | StepPhase.RETRYING if parked:
+        case StepPhase.QUEUED | StepPhase.RETRYING if parked := _parked(task.record):
             said = _said(where)
             return f"{path} {parked}" + (f"; before that: {said}" if said else "")
         case StepPhase.QUEUED:
@@ -141,10 +144,8 @@ def step_sentence(task: TaskSnapshot, where: Place, now: datetime) -> str:
             return _running(task, where, now)
         case StepPhase.LOST:
             return _held(task.record, where)
-        case StepPhase.FAILED:
-            return f"{path} failed: {_said(where) or 'without a message'}"
         case _:
-            return _said(where)
+            return f"{path} failed: {_said(where) or 'without a message'}"
 
 
 def duration_text(seconds: float) -> str:

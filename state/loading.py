@@ -6,20 +6,25 @@ Only the latest attempt of a path is part of a task, the others are history. Rai
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from state.records import AttemptRecord, Identity, StepRecord, TaskRecord, TaskSnapshot, Tombstone, Uid, Usage
 from state.rows import ATTEMPTS, STEPS, TASKS, TOMBSTONES, Row
 
 R = TypeVar("R", StepRecord, AttemptRecord)
+Stamp = tuple[str, str, int, int | None, int]
+"""(uid, path, number, when it ended, whether its target still holds something): all of an ended attempt that can differ."""
 
 _GIVEN = "uid IN (SELECT value FROM json_each(?))"
 _TASKS = f"SELECT head, {TASKS.columns} FROM tasks WHERE {_GIVEN} ORDER BY number"
-_STEPS = f"SELECT {STEPS.columns} FROM steps WHERE {_GIVEN}"
-_ATTEMPTS = f"""SELECT {ATTEMPTS.selected("a")} FROM steps s
-  JOIN attempts a ON a.uid = s.uid AND a.path = s.path AND a.number = s.attempt WHERE s.{_GIVEN}"""
+_STEPS = f"""SELECT a.number, a.ended_at, a.cleanup, {STEPS.selected("s")} FROM steps s
+  LEFT JOIN attempts a ON a.uid = s.uid AND a.path = s.path AND a.number = s.attempt WHERE s.{_GIVEN}"""
+_ATTEMPTS = f"""SELECT {ATTEMPTS.selected("a")} FROM json_each(?) j JOIN attempts a
+  ON a.uid = json_extract(j.value, '$[0]') AND a.path = json_extract(j.value, '$[1]')
+  AND a.number = json_extract(j.value, '$[2]')"""
 _LATEST = """SELECT t.uid, max(t.run) FROM json_each(?) j
   JOIN tasks t ON t.namespace = json_extract(j.value, '$[0]') AND t.name = json_extract(j.value, '$[1]')
   GROUP BY t.source, t.namespace, t.name"""
@@ -38,15 +43,40 @@ class Loaded(NamedTuple):
     head: str
 
 
+class Ended:
+    """The last `size` ended attempts that were read. Of those nothing changes any more but what their stamp says.
+
+    It belongs to one state folder: another one may have another end of the same attempt.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._records: OrderedDict[Stamp, AttemptRecord] = OrderedDict()
+
+    def get(self, stamp: Stamp) -> AttemptRecord | None:
+        """The attempt of this stamp, if it was read lately."""
+        if found := self._records.get(stamp):
+            self._records.move_to_end(stamp)
+        return found
+
+    def keep(self, stamp: Stamp, attempt: AttemptRecord) -> None:
+        """Remember it for as long as there is room."""
+        self._records[stamp] = attempt
+        if len(self._records) > self._size:
+            self._records.popitem(last=False)
+
+
 class Records(NamedTuple):
-    """How the rows of a task become records."""
+    """How the rows of a task become records, and the attempts that need not be read again."""
 
     task: Callable[[Row], TaskRecord]
     step: Callable[[Row], StepRecord]
-    attempt: Callable[[Row], AttemptRecord]
+    ended: Ended
 
 
-DECODED = Records(TASKS.record, STEPS.record, ATTEMPTS.record)
+def decoded() -> Records:
+    """Every row is read and decoded."""
+    return Records(TASKS.record, STEPS.record, Ended(0))
 
 
 def remembered(size: int) -> Records:
@@ -54,25 +84,37 @@ def remembered(size: int) -> Records:
 
     For whoever reads the same tasks over and over: decoding is most of what a reading costs, and most rows stay.
     """
-    return Records(
-        lru_cache(maxsize=size)(TASKS.record),
-        lru_cache(maxsize=size)(STEPS.record),
-        lru_cache(maxsize=size)(ATTEMPTS.record),
-    )
+    return Records(lru_cache(maxsize=size)(TASKS.record), lru_cache(maxsize=size)(STEPS.record), Ended(size))
 
 
 def load_tasks(
-    connection: sqlite3.Connection, uids: Collection[Uid], records: Records = DECODED
+    connection: sqlite3.Connection, uids: Collection[Uid], records: Records | None = None
 ) -> Iterator[tuple[Uid, Loaded]]:
-    """Those of `uids` that there are, in the order of their admission."""
+    """Those of `uids` that there are, in the order of their admission; a plain reading, unless `records` remember."""
     if not uids:
         return
-    given = (json.dumps(list(uids)),)
+    records, given = records or decoded(), (json.dumps(list(uids)),)
     tasks = [(row[0], records.task(row[1:])) for row in connection.execute(_TASKS, given)]
-    steps = _by_task(map(records.step, connection.execute(_STEPS, given)))
-    attempts = _by_task(map(records.attempt, connection.execute(_ATTEMPTS, given)))
+    rows = connection.execute(_STEPS, given).fetchall()
+    steps = _by_task([records.step(row[3:]) for row in rows])
+    attempts = _by_task(_attempts(connection, rows, records.ended))
     for head, record in tasks:
         yield record.uid, Loaded(TaskSnapshot(record, steps.get(record.uid, {}), attempts.get(record.uid, {})), head)
+
+
+def _attempts(connection: sqlite3.Connection, rows: Sequence[Any], ended: Ended) -> Iterator[AttemptRecord]:
+    """The latest attempts at some steps, given as `_STEPS` reads them."""
+    unknown: dict[tuple[str, str, int], Stamp] = {}
+    for number, at, cleanup, uid, path, *_ in rows:
+        stamp = (uid, path, number, at, cleanup)
+        if known := ended.get(stamp):
+            yield known
+        elif number is not None:
+            unknown[uid, path, number] = stamp
+    for attempt in map(ATTEMPTS.record, connection.execute(_ATTEMPTS, (json.dumps(list(unknown)),)) if unknown else ()):
+        if attempt.ended:
+            ended.keep(unknown[attempt.uid, attempt.path, attempt.number], attempt)
+        yield attempt
 
 
 def latest_runs(connection: sqlite3.Connection, identities: Collection[Identity]) -> list[Uid]:

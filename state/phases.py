@@ -22,6 +22,8 @@ class State(StrEnum):
 class _Word(Enum):
     """A phase prints as its word but equals only itself: a running task is not a running step, not even as a key."""
 
+    __hash__ = object.__hash__  # it is itself alone; Enum's own asks for the name in Python, at every look into a table
+
     def __str__(self) -> str:
         return str(self.value)
 

@@ -46,7 +46,7 @@ from state.rows import (
 )
 
 _DEFINITION_PLACE = ("source", "path", '"index"')
-_RECORDS = remembered(2048)
+_REMEMBERED = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.folder = StateFolder(path)
         self._reading = Reading(self.folder.database)
+        self._records = remembered(_REMEMBERED)
 
     def close(self) -> None:
         """Let the database go."""
@@ -108,7 +109,7 @@ class Reader:
         )
         order = f"{column}{down}, number{down}"
         rows = self._page(f"{column}, number, {TASKS.columns} FROM tasks", clauses, order, limit)
-        return paged(rows, _bounded(limit), _RECORDS.task, 2)
+        return paged(rows, _bounded(limit), self._records.task, 2)
 
     def task(self, namespace: str, name: str, run: int | None = None) -> TaskSnapshot | None:
         """One task whole, by default its latest run."""
@@ -120,7 +121,7 @@ class Reader:
                     if run is None
                     else _of_run(connection, namespace, name, run)
                 )
-                return next((loaded.task for _, loaded in load_tasks(connection, uids, _RECORDS)), None)
+                return next((loaded.task for _, loaded in load_tasks(connection, uids, self._records)), None)
 
         return self._reading.read(work)
 
@@ -129,7 +130,7 @@ class Reader:
 
         def work(connection: sqlite3.Connection) -> dict[Uid, TaskSnapshot]:
             with _moment(connection):
-                return {uid: loaded.task for uid, loaded in load_tasks(connection, uids, _RECORDS)}
+                return {uid: loaded.task for uid, loaded in load_tasks(connection, uids, self._records)}
 
         return self._reading.read(work)
 

@@ -4,7 +4,6 @@ The tag is a digest of the body, so it changes when and only when the answer doe
 move without an event, and a tag made from event sequences would hide that.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -50,9 +50,24 @@ class Answers:
 
 
 def encode(value: Any) -> Answer:
-    """`value` as UTF-8 JSON, with its tag."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+    """`value` as compact UTF-8 JSON, with its tag; what JSON has no number for is null, half a character is `?`."""
+    try:
+        body = to_json(value, inf_nan_mode="null")
+    except PydanticSerializationError:  # a lone surrogate, which UTF-8 does not have
+        body = to_json(_whole(value), inf_nan_mode="null")
     return Answer(body, f'"{blake2b(body, digest_size=12).hexdigest()}"')
+
+
+def _whole(value: Any) -> Any:
+    """The same with whole characters only, at any depth."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case Mapping():
+            return {_whole(key): _whole(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_whole(each) for each in value]
+    return value
 
 
 def respond(asked: Mapping[str, str], answer: Answer) -> Response:

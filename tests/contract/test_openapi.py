@@ -1,5 +1,8 @@
 """The API keeps what its OpenAPI document promises, for whatever is asked within it and beside it."""
 
+import os
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +18,8 @@ from tests.read_side import grade_class
 def schema(tmp_path_factory):
     world = grade_class(tmp_path_factory.mktemp("state"))
     (world.folder / "heartbeat").touch()
+    later = (datetime.now(UTC) + timedelta(hours=1)).timestamp()  # the last operation may be asked long after the first
+    os.utime(world.folder / "heartbeat", (later, later))
     Logs(world.folder / "logs").log(world.store.live()[0], "step1", 1).write(b"hello\n")
     yield schemathesis.openapi.from_asgi("/openapi.json", create(world.folder), headers={"Host": "localhost"})
     world.close()

@@ -32,6 +32,7 @@ from state.inspection import inspect
 from state.loading import load_usage
 from state.migrations import MIGRATIONS, migrate
 from state.phases import IllegalTransition, Signal, TaskPhase
+from state.reader import Reader
 from state.records import Cause, Snapshot, Uid, Usage
 from state.rows import to_microseconds
 from state.store import Store
@@ -91,6 +92,7 @@ def test_a_commit_is_there_after_the_next_start(folder, store):
 def test_what_apply_says_is_what_a_reader_finds_after_the_commit(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
     store = Store.open(folder, cached=2)
+    reader = Reader(folder)  # one that remembers what it saw before
     expected = Snapshot(epoch=store.epoch)
     numbers: dict[Uid, int] = {}
     gone: set[Uid] = set()
@@ -122,11 +124,13 @@ def test_what_apply_says_is_what_a_reader_finds_after_the_commit(data, tmp_path_
         assert store.snapshot(list(expected.tasks)).tasks == expected.tasks
         store._cache.clear()
         assert store.snapshot(list(expected.tasks)) == replace(expected, runs={})
+        assert reader.snapshots(list(expected.tasks)) == expected.tasks
     assert load_usage(store._connection) == expected.usage
     wakes = {uid: each.wake_at for uid, each in expected.tasks.items() if each.wake_at}
     assert dict(store._rows("SELECT uid, at FROM wakes")) == {uid: to_microseconds(at) for uid, at in wakes.items()}
     assert set(store.live()) == {uid for uid, each in expected.tasks.items() if each.record.live}
     assert inspect(folder) == []
+    reader.close()
     store.close(keep_wal=False)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -370,7 +370,7 @@ def test_a_source_with_a_condition_is_not_ready():
     assert [(each["type"], each["status"]) for each in good["conditions"]] == [("Ready", "True")]
 
 
-def test_the_status_of_500_steps_takes_less_than_10_ms():
+def test_the_status_of_500_steps_takes_less_than_10_ms_of_a_core():
     nodes = tuple(
         node(f"s{number}", "job", after=(f"s{number - 1}",) if number else (), expect=DAY) for number in range(500)
     )
@@ -384,9 +384,9 @@ def test_the_status_of_500_steps_takes_less_than_10_ms():
     )
     times = []
     for _ in range(50):
-        begun = perf_counter()
+        begun = thread_time()
         status.task(task, program, NOW)
-        times.append(perf_counter() - begun)
+        times.append(thread_time() - begun)
 
     print(f"\n500 steps: median {sorted(times)[25] * 1000:.2f} ms, worst {max(times) * 1000:.2f} ms")
     assert sorted(times)[25] < 0.010 * 3  # the aim is 10 ms; a shared machine gets room
