@@ -126,12 +126,12 @@ def file_system(path: Path, mounts: Path = _MOUNTS) -> str:
         lines = mounts.read_text().splitlines()
     except OSError:
         return ""
-    found, kind = Path(), ""
-    where = path.resolve()
+    found, kind = "", ""
+    where = f"{path.resolve()}/"
     for line in lines:
         before, _, after = line.partition(" - ")
-        point = Path(_unescaped(before.split(" ")[4]))
-        if where.is_relative_to(point) and len(point.parts) >= len(found.parts):
+        point = _unescaped(before.split(" ")[4]).rstrip("/") + "/"
+        if where.startswith(point) and len(point) >= len(found):
             found, kind = point, after.split(" ")[0]
     return kind
 

@@ -10,6 +10,7 @@ import pytest
 from state import backup as copies
 from state import store as stores
 from state.backup import backup, restore
+from state.database import connect_writer
 from state.inspection import inspect
 from state.reader import Reader
 from state.store import Store
@@ -49,7 +50,7 @@ def dies(*_: object, **__: object) -> None:
 
 def start_killed_at(folder, statement):
     """A start that dies before it carries out the SQL statement with this number."""
-    connect, seen = stores.connect_writer, []
+    seen = []
 
     def counted(_text: str) -> None:
         seen.append(1)
@@ -57,11 +58,11 @@ def start_killed_at(folder, statement):
             dies()
 
     def connected(path):
-        connection = connect(path)
+        connection = connect_writer(path)
         connection.set_trace_callback(counted)
         return connection
 
-    stores.connect_writer = connected
+    setattr(stores, "connect_writer", connected)  # noqa: B010 - the store does not export it
     Store.open(folder)
 
 
