@@ -113,11 +113,14 @@ def _report(tally: Tally, seconds: float) -> None:
         table.add_row(name, str(tally.reached[name]), style="red" if name in missing else "")
     console.print(table)
     for case, violation in tally.failed[:10]:
-        console.print(f"seed {case.seed}: {violation[:300]}", markup=False, style="red")
+        told = f"seed {case.seed}: {violation[:300]}; python -m tests.simulation replay {case.seed}"
+        console.print(told, markup=False, style="red", soft_wrap=True)
     _list("not reached, or not often enough", missing)
-    rate = tally.played / seconds
+    crashes = sum(times for name, times in tally.reached.items() if name.startswith("crash at "))
     console.print(
-        f"{tally.played} seeds, {tally.turns} yield points, {rate:.0f} seeds/s, {len(tally.failed)} violations"
+        f"{tally.played} seeds in {seconds:.0f} s ({tally.played / seconds:.0f} a second), {tally.reached['tick']} ticks, "
+        f"{tally.turns} yield points, {crashes} crashes, {len(tally.failed)} violations",
+        soft_wrap=True,
     )
 
 

@@ -275,6 +275,7 @@ class Process:
                 self.loop.limits = wanted
                 self.loop.agenda.offer_room()
             try:
+                world.reached("tick")
                 planned = await tick(self.loop, world.clock.now())
                 for action in planned:
                     world.note(f"  {action}")
