@@ -20,13 +20,13 @@ from reconciler.judgement import Report
 from reconciler.observed import Limits
 from state.changes import TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
-from state.records import Cause
+from state.records import Cause, Event
 from tests.stage import Stage
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
 GROUPS = ("jobs", "workflows", "tasks")
 PARTS = {"commit", "pass", "crash", "adopt", "forget", "reports"}
-CLAIMS = {"plan", "rows", "outputs", "notes", "wakes", "conditions", "request", "handle"}
+CLAIMS = {"plan", "rows", "outputs", "notes", "wakes", "conditions", "request", "handle", "causes", "secrets"}
 
 OBSERVATIONS: Mapping[str, Callable[[Any], Observation]] = {
     "ended": lambda said: Ended(succeeded=True, **(said or {})),
@@ -45,10 +45,12 @@ class Play:
         self.stage = Stage(limits=Limits(**given.get("limits", {})), hold=given.get("hold", False))
         self.stage.commit({group: given.get(group, {}) for group in GROUPS})
         self.rows: dict[str, str] = {}
+        self.told = 0
 
     def act(self, when: Mapping[str, Any] | str) -> Plan:
         """What happens, then one turn."""
         said: Mapping[str, Any] = {} if isinstance(when, str) else when
+        self.told = len(self.stage.events)
         assert said.keys() <= PARTS, f"unknown: {said.keys() - PARTS}"
         if "pass" in said:
             self.stage.wait(parse_duration(said["pass"]))
@@ -111,9 +113,20 @@ class Play:
                 return dict(task.record.conditions)
             case "request":
                 return {path: dict(attempt.request) for path, attempt in task.attempts.items()}
+            case "secrets":
+                return {path: dict(attempt.secrets) for path, attempt in task.attempts.items()}
+            case "causes":
+                return [_cause(event) for event in self.stage.events[self.told :]]
             case "handle":
                 return {path: attempt.handle for path, attempt in task.attempts.items()}
         raise AssertionError(claim)
+
+
+def _cause(event: Event) -> str:
+    """`subject path before > after: kind author reference message`, without what is not there."""
+    cause = event.cause
+    what = f"{event.subject} {event.path} {event.before} > {event.after}".replace("  ", " ")
+    return f"{what}: " + " ".join(part for part in (cause.kind, cause.author, cause.message) if part)
 
 
 def check(play: Play, planned: Plan, then: Mapping[str, Any]) -> None:
