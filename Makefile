@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs simulate pairs bench crash storage coverage mutation lock clean
+.PHONY: help install demo test lint format docs simulate pairs bench crash storage mutants coverage mutation lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -62,6 +62,9 @@ crash: install ## kill the controller at many moments and judge what is left (KI
 
 storage: install ## failing and full disks, flipped bits, second controllers, backups under load (ARGUMENTS="--flips 50")
 	$(BIN)/python -m tests.crash.storage $(ARGUMENTS)
+
+mutants: install ## plant 25 bugs one by one and print which check caught each (ARGUMENTS="--only NAME", "--rotate 5")
+	$(BIN)/python -m tests.mutants --workers $(WORKERS) $(ARGUMENTS)
 
 # The tests that decide in this process: coverage of the controllers that others start would cost minutes and add nothing.
 coverage: install ## branch coverage of what decides: plan, phases, changes, store (figures, no gate)

@@ -27,6 +27,7 @@ TARGETS = {
     "storage",
     "coverage",
     "mutation",
+    "mutants",
     "lock",
     "clean",
 }
@@ -67,6 +68,7 @@ def test_continuous_integration_runs_what_a_contributor_runs():
     assert "set -euo pipefail" in text
     assert re.search(r"for target in install test lint demo; do", text)
     assert "stage crash KILLS=10 POINTS=40" in text
+    assert re.search(r"^stage mutants ", text, flags=re.MULTILINE)
 
 
 def test_continuous_integration_does_not_go_on_without_strace(tmp_path):
