@@ -42,6 +42,8 @@ def run(
         def told(tally: Tally) -> None:
             rate = tally.played / (time.monotonic() - began)
             progress.update(task, completed=tally.played, rate=f"{rate:.0f} seeds/s", failed=len(tally.failed))
+            if not console.is_terminal and tally.played % 1000 == 0:
+                console.print(f"{tally.played} seeds, {rate:.0f} a second, {len(tally.failed)} violations")
 
         tally = campaign(start, seeds, workers, told)
     _report(tally, time.monotonic() - began)
