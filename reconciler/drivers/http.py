@@ -25,7 +25,7 @@ from reconciler.drivers.answer import brief
 from reconciler.drivers.http_reply import Body, Reply, TooLarge, judge, judge_verify, says_already_exists
 from reconciler.drivers.http_request import BadRequest, Outgoing, build, build_cancel, build_verify, read_block
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
-from reconciler.drivers.request import GuardedLog, fill, redacted
+from reconciler.drivers.request import GatheredLog, GuardedLog, fill, redacted
 from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
 from state.records import Json
@@ -122,13 +122,15 @@ class HttpDriver:
             return Ended(succeeded=False, message=str(error), repeatable=False)
         seconds = http.timeout.total_seconds()
         seconds = seconds if call.remaining is None else min(seconds, max(0.0, call.remaining))
-        turn = _Turn(http, call, redactor, GuardedLog(call.log, redactor), seconds)
+        gathered = GatheredLog(call.log)
+        turn = _Turn(http, call, redactor, GuardedLog(gathered, redactor), seconds)
         try:
             return _without_secrets(cast(Observation, await act(turn)), redactor)
         except BadRequest as error:
             return Ended(succeeded=False, message=redactor.text(str(error)), repeatable=False)
         finally:
             turn.log.close()
+            await gathered.release()
 
     async def _send(self, turn: _Turn) -> Observation:
         reply = await self._exchange(build(turn.http, turn.call.call_key), turn)

@@ -1,5 +1,6 @@
 """A driver block on its way to its target: secrets put in, scalars spelled as text, and a guard for what comes back."""
 
+import asyncio
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -88,3 +89,28 @@ class GuardedLog:
         for stream, guard in self._streams.items():
             if rest := guard.finish():
                 self._log.write(rest, stream)
+
+
+class GatheredLog:
+    """A LogSink for one that speaks at its end: what is said is kept, and written by a thread.
+
+    The first byte of a log makes a file, and that waits for the disk while a commit has it; the loop must not.
+    """
+
+    def __init__(self, log: LogSink) -> None:
+        self._log = log
+        self._said: list[tuple[bytes, str]] = []
+
+    def write(self, data: bytes, stream: str = "stdout") -> None:
+        """Keep it."""
+        self._said.append((data, stream))
+
+    async def release(self) -> None:
+        """Write what was said; it is there when this returns."""
+        said, self._said = self._said, []
+        if said:
+            await asyncio.to_thread(self._write, said)
+
+    def _write(self, said: list[tuple[bytes, str]]) -> None:
+        for data, stream in said:
+            self._log.write(data, stream)

@@ -17,7 +17,7 @@ from definitions.blocks import BodyError
 from reconciler import clock
 from reconciler.drivers.answer import BadAnswer, brief, parse
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation
-from reconciler.drivers.request import GuardedLog, fill, redacted
+from reconciler.drivers.request import GatheredLog, GuardedLog, fill, redacted
 from reconciler.drivers.script_code import Code, Printed, code
 from reconciler.secrets.provider import SecretUnavailable
 from state.records import Json
@@ -80,10 +80,12 @@ class ScriptDriver:
             return Ended(succeeded=False, message=str(error))
         except BodyError as error:
             return Ended(succeeded=False, message=f"E-SCRIPT {error}", repeatable=False)
-        log = GuardedLog(call.log, redactor)
+        gathered = GatheredLog(call.log)
+        log = GuardedLog(gathered, redactor)
         async with self._room:
             seen = await self._run(call, runnable, inputs, log)
         log.close()
+        await gathered.release()
         if isinstance(seen, Ended):
             seen = replace(seen, result=redacted(seen.result, redactor), message=redactor.text(seen.message))
             self._remember(call, seen)

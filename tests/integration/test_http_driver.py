@@ -6,6 +6,7 @@ import json
 import logging
 import resource
 import ssl
+import threading
 import time
 
 import pytest
@@ -461,3 +462,24 @@ async def test_environment_proxies_are_not_used(server, monkeypatch) -> None:
 
     assert isinstance(ended, Ended) and ended.succeeded
     await driver.close()
+
+
+async def test_a_log_that_waits_for_the_disk_keeps_nobody_else_waiting(server, driver) -> None:
+    server.routes["/api"] = answer(200, {"ok": True})
+    loop, reached, went_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    class Slow(Log):
+        def write(self, data: bytes, stream: str = "stdout") -> None:
+            loop.call_soon_threadsafe(reached.set)
+            assert went_on.wait(10), "the loop stood still"
+            super().write(data, stream)
+
+    log = Slow()
+    call = make_call({"method": "GET", "url": f"{server.url}/api"}, log=log)
+
+    start = asyncio.ensure_future(driver.start(call, None))
+    await reached.wait()
+    went_on.set()
+
+    assert answered(await start) == {"ok": True}
+    assert "ok" in log.text("stdout")
