@@ -6,9 +6,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -122,20 +123,33 @@ def _pairs(count: int) -> Iterator[str]:
 
 
 class Busy(Thread):
-    """A store that commits new tasks, as fast as the disk lets it, until it is told to stop."""
+    """A store that commits new tasks, as fast as the disk lets it, while it is `wanted` and until it is `stopped`."""
 
     def __init__(self, state: Path) -> None:
         super().__init__()
         self.commits = 0
+        self.wanted = Event()
         self.stopped = Event()
         self._state = state
 
     def run(self) -> None:
         store = Store.open(self._state)
         while not self.stopped.is_set():
-            store.commit(begun(task(f"t{self.commits}")), NOW)
-            self.commits += 1
+            if self.wanted.wait(0.1):
+                store.commit(begun(task(f"t{self.commits}")), NOW)
+                self.commits += 1
         store.close(keep_wal=False)
+
+    def during(self, work: Callable[[], Copy]) -> tuple[Copy, float]:
+        """What `work` returns, and commits a second beside it."""
+        self.wanted.set()
+        begun, until = time.monotonic(), self.commits + 50
+        before = self.commits
+        while self.commits < until:
+            time.sleep(0.001)
+        found = work()
+        self.wanted.clear()
+        return found, (self.commits - before) / (time.monotonic() - begun)
 
 
 def _copies(count: int) -> Iterator[str]:
@@ -145,17 +159,14 @@ def _copies(count: int) -> Iterator[str]:
         writer = Busy(state)
         writer.start()
         try:
-            while writer.commits < 100:
-                time.sleep(0.01)
             for number in range(count):
-                began, before = time.monotonic(), writer.commits
-                copy = backup(state, Path(folder) / f"copy{number}.db")
-                rates.append((writer.commits - before) / (time.monotonic() - began))
+                copy, rate = writer.during(partial(backup, state, Path(folder) / f"copy{number}.db"))
+                rates.append(rate)
                 yield from (f"copy {number}: {line}" for line in _not_as_copied(copy, Path(folder) / f"state{number}"))
         finally:
             writer.stopped.set()
             writer.join()
-    print(f"{count:5} copies beside {median(rates):.0f} commits a second (the median)", flush=True)
+    print(f"{count:5} copies beside {median(rates or [0]):.0f} commits a second (the median)", flush=True)
 
 
 def _not_as_copied(copy: Copy, state: Path) -> Iterator[str]:
