@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -51,17 +52,19 @@ def main() -> int:
     parser.add_argument("--backups", type=int, default=5, help="backups of a busy controller that are restored")
     parser.add_argument("--copies", type=int, default=50, help="backups beside a store that commits all the time")
     given = parser.parse_args()
-    broken = [
-        *_damage(given.flips, given.cuts),
-        *_faults(given.points),
-        *_disks(given.disks),
-        *_pairs(given.pairs),
-        *_copies(given.copies),
-        *_backups(given.backups),
-    ]
-    for line in broken:
-        print(f"VIOLATION {line}")
-    print(f"{len(broken)} violations")
+    parts = (
+        _damage(given.flips, given.cuts),
+        _faults(given.points),
+        _disks(given.disks),
+        _pairs(given.pairs),
+        _copies(given.copies),
+        _backups(given.backups),
+    )
+    broken = 0
+    for line in chain.from_iterable(parts):
+        broken += 1
+        print(f"VIOLATION {line}", flush=True)
+    print(f"{broken} violations")
     return int(bool(broken))
 
 

@@ -296,6 +296,12 @@ def test_who_is_due_comes_first_and_the_next_time_is_told(store):
     assert store.due(LATER, 10) == ([task("b").uid, task("c").uid, task("a").uid], None)
 
 
+def test_the_tasks_without_a_row_are_told_from_the_others(store):
+    store.commit([admitted(ALICE)], START)
+    gone = Uid("f" * 32)
+    assert store.strangers([ALICE.uid, gone]) == [gone]
+
+
 def test_live_and_unfinished_tasks_are_found(store):
     bob = task("bob")
     store.commit([admitted(bob), *begun(ALICE)], START)

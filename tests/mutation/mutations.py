@@ -60,11 +60,19 @@ class _Change(ast.NodeTransformer):
     def __init__(self, wanted: int) -> None:
         self.seen: list[Mutation] = []
         self._wanted = wanted
+        self._answers = True
 
     def visit(self, node: ast.AST) -> ast.AST:
         if _says_nothing(node):
             return node
-        found = [(_what(node, new), new) for new in _instead(node)]
+        around, self._answers = self._answers, _answers(node, self._answers)
+        try:
+            return self._changed(node)
+        finally:
+            self._answers = around
+
+    def _changed(self, node: ast.AST) -> ast.AST:
+        found = [(_what(node, new), new) for new in _instead(node) if self._answers or not isinstance(node, ast.Return)]
         hidden = {name: getattr(node, name) for name in _TYPES if hasattr(node, name)}
         for name, value in hidden.items():
             setattr(node, name, [] if isinstance(value, list) else None)
@@ -77,6 +85,13 @@ class _Change(ast.NodeTransformer):
             if number == self._wanted:
                 return ast.copy_location(new, node)
         return node
+
+
+def _answers(node: ast.AST, around: bool) -> bool:
+    """Whether what is returned here is an answer: in a function that returns None it is a manner of speaking."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return around
+    return not (isinstance(node.returns, ast.Constant) and node.returns.value is None)
 
 
 def _says_nothing(node: ast.AST) -> bool:

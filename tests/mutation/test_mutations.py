@@ -14,6 +14,10 @@ def choose(a: int | None, b=1):
     if a is None and b:
         work(b)
     return {"x": a + 2, "y": a < b}
+
+
+def tell() -> None:
+    return choose(None)
 '''
 
 
