@@ -283,12 +283,11 @@ class TaskSnapshot:
     steps: Mapping[str, StepRecord] = field(default_factory=dict)
     attempts: Mapping[str, AttemptRecord] = field(default_factory=dict)
 
-    @property
-    def _waking(self) -> frozenset[StepPhase]:
-        """The phases in which a step waits for a time that counts now."""
-        if self.record.phase in STARTING_TASKS:
-            return frozenset({StepPhase.RETRYING, StepPhase.RUNNING})
-        return frozenset({StepPhase.RUNNING} if self.record.live else ())
+    def _waits_for_time(self, step: StepRecord) -> bool:
+        """Whether the time of a step counts now; what runs at the end also goes on where nothing else may start."""
+        if step.phase is StepPhase.RETRYING:
+            return self.record.phase in STARTING_TASKS or (self.record.live and EXIT in step.path.split("."))
+        return step.phase is StepPhase.RUNNING and self.record.live
 
     @property
     def wake_at(self) -> datetime | None:
@@ -304,7 +303,7 @@ class TaskSnapshot:
         stopping = any(each.phase is AttemptPhase.CANCELLING for each in unfinished)
         times = [each.wake_at for each in unfinished]
         times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]
-        times += [step.wake_at for step in self.steps.values() if step.phase in self._waking]
+        times += [step.wake_at for step in self.steps.values() if step.wake_at and self._waits_for_time(step)]
         if self.record.live and not stopping and EXIT not in self.steps:  # what runs at the end has no such deadline
             times.append(self.record.deadline)
         return min((time for time in times if time), default=None)

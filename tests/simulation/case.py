@@ -58,7 +58,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step: one piece of work, or several calls."""
+    """A step: one piece of work, several calls, another workflow, or a wait; of all but a wait also one for each item."""
 
     name: str
     works: tuple[Work, ...]
@@ -67,6 +67,10 @@ class Step:
     condition: str | None = None
     continue_on_error: bool = False
     timeout: int | None = None  # of a step with calls
+    items: int | None = None  # of a list
+    parallelism: int | None = None
+    body: str = ""  # the workflow that it runs instead of its works
+    pause: float | None = None  # seconds that it waits instead of its works
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Flow:
     steps: tuple[Step, ...]
     order: tuple[Any, ...] = ()
     timeout: int | None = None
+    exit: Work | None = None  # what runs at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,8 @@ class Case:
 
 def _flow(value: dict[str, Any]) -> Flow:
     steps = tuple(_step(each) for each in value["steps"])
-    return Flow(value["name"], steps, _nested(value["order"]), value["timeout"])
+    last = Work(**value["exit"]) if value.get("exit") else None
+    return Flow(value["name"], steps, _nested(value["order"]), value["timeout"], last)
 
 
 def _step(value: dict[str, Any]) -> Step:

@@ -13,6 +13,11 @@ def flow_file(flow: Flow) -> str:
     """The workflow and the jobs that it uses, one document each."""
     steps = {step.name: _step(flow, step) for step in flow.steps}
     spec: dict[str, Any] = {"params": {"flag": {"type": "boolean", "default": True}}, "steps": steps}
+    if flow.name == "inner":
+        last = next((step.name for step in reversed(flow.steps) if step.pause is None), None)
+        spec["outputs"] = {"value": f"steps.{last}.value" if last else "None"}
+    if flow.exit:
+        spec["onExit"] = _block(flow.exit, [f"steps.{flow.steps[0].name}.value"], flow.steps[0], inner=False)
     if flow.order:
         spec["flow"] = flow.order
     if flow.timeout:
@@ -49,12 +54,21 @@ def _step(flow: Flow, step: Step) -> dict[str, Any]:
         options["if"] = step.condition
     if step.continue_on_error:
         options["continueOnError"] = True
+    if step.pause is not None:
+        return {**options, "wait": {"for": f"{step.pause}s"}}
+    gathered = {"outputs": {"value": "results[0].value"}} if step.items else {}
+    if step.items:
+        options |= {"forEach": f"range({step.items})", "parallelism": step.parallelism or 50}
+    if step.body:
+        return {**options, "workflow": step.body, "with": {"flag": "${{ params.flag }}"}, **gathered}
     if len(step.works) == 1:
-        return {**options, **_call(flow, step, 0, reads)}
+        return {**options, **_call(flow, step, 0, reads), **gathered}
     calls = {f"c{place}": _call(flow, step, place, reads) for place in range(len(step.works))}
     if step.timeout:
         options["timeout"] = f"{step.timeout}s"
-    return {**options, "calls": calls, "outputs": {"value": f"calls.c{len(step.works) - 1}.value"}}
+    last = f"c{len(step.works) - 1}.value"
+    value = f"results[0].{last}" if step.items else f"calls.{last}"
+    return {**options, "calls": calls, "outputs": {"value": value}}
 
 
 def _call(flow: Flow, step: Step, place: int, reads: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ def generate(seed: int) -> Case:
     luck = random.Random(seed)
     faults = frozenset(luck.sample(FAULTS, len(FAULTS) // 2))
     flows = tuple(_flow(luck, f"flow{number}") for number in range(luck.choice((1, 1, 2))))
+    flows = _structured(random.Random(f"{seed} structure"), flows)
     if "restore" in faults:
         flows = tuple(_without_endless_polls(flow) for flow in flows)
     return Case(
@@ -26,13 +27,36 @@ def generate(seed: int) -> Case:
     )
 
 
+def _structured(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+    """The same flows, in half of all cases with lists, waits, a workflow inside the first one and a step at the end."""
+    if luck.random() < 0.5:
+        return flows
+    made = [replace(flow, steps=tuple(_structured_step(luck, step) for step in flow.steps)) for flow in flows]
+    if luck.random() < 0.4:
+        made.append(replace(_flow(luck, "inner"), timeout=luck.choice((None, None, 15))))
+        place = luck.randrange(len(made[0].steps))
+        steps = [replace(each, body="inner") if at == place else each for at, each in enumerate(made[0].steps)]
+        made[0] = replace(made[0], steps=tuple(steps))
+    return tuple(replace(flow, exit=_work(luck)) if luck.random() < 0.4 else flow for flow in made)
+
+
+def _structured_step(luck: random.Random, step: Step) -> Step:
+    kind = luck.random()
+    if kind < 0.15:
+        return replace(step, pause=luck.choice((0.0, 1.0, 6.0)), condition=None)
+    if kind < 0.4:
+        return replace(step, items=luck.choice((1, 2, 3, 5)), parallelism=luck.choice((None, 1, 2)))
+    return step
+
+
 def _without_endless_polls(flow: Flow) -> Flow:
     """In a restored database every poll is asked about first; where nobody can be asked it is lost, again and again."""
     steps = []
     for step in flow.steps:
         works = (replace(work, polls=1) if work.on_lost == "retry" else work for work in step.works)
         steps.append(replace(step, works=tuple(works)))
-    return replace(flow, steps=tuple(steps))
+    last = replace(flow.exit, polls=1) if flow.exit and flow.exit.on_lost == "retry" else flow.exit
+    return replace(flow, steps=tuple(steps), exit=last)
 
 
 def _flow(luck: random.Random, name: str) -> Flow:

@@ -245,7 +245,8 @@ class Oracle:
                 if phase not in ENDED_STEPS or (phase in _BROKEN and not earlier.node.continue_on_error):
                     raise self._broken(f"I4 {attempt.path} begins, and {earlier.path} is {phase}")
             position = position.around
-        if task.record.phase not in {TaskPhase.CREATED, TaskPhase.RUNNING}:
+        last = locate(process.loop.programs.get(task.record.pins), attempt.path).last
+        if task.record.phase not in {TaskPhase.CREATED, TaskPhase.RUNNING} and not last:
             raise self._broken(f"rule 5: {attempt.path} begins in a task that is {task.record.phase}")
         self._nothing_else_runs(attempt)
 
@@ -267,6 +268,7 @@ class Oracle:
             known = before.steps.get(path) if before else None
             if known is None or known.phase is not step.phase:
                 self._world.reached(f"step {step.phase}")
+                self._reach_structure(step)
                 attempt = task.attempts.get(path)
                 if attempt and attempt.phase is AttemptPhase.LOST and step.phase is not StepPhase.RUNNING:
                     self._world.reached(f"onLost: step {step.phase}")
@@ -276,6 +278,13 @@ class Oracle:
                 self._lost.add(attempt.key)
             if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
                 self._world.reached("onLost: the same call again")
+
+    def _reach_structure(self, step: StepRecord) -> None:
+        """Lists, sub-workflows, waits and what runs at the end, by how they end."""
+        if step.phase in ENDED_STEPS:
+            kinds = {"items": "list", "params": "sub-workflow", "until": "wait", "state": "step at the end"}
+            for kind in kinds.keys() & step.inputs.keys():
+                self._world.reached(f"{kinds[kind]} {step.phase}")
 
     @property
     def ends(self) -> dict[str, TaskPhase]:

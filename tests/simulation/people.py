@@ -37,9 +37,8 @@ class People:
     def _changed(self, operation: Operation, files: dict[str, str]) -> dict[str, str]:
         kind, name = operation.kind, operation.subject
         flow = self._flows.get(operation.value)
-        for each in self._flows.values():
-            if not files and kind == "add":
-                files[f"{each.name}.yaml"] = flow_file(each)
+        if not files and kind == "add":
+            files = {f"{each.name}.yaml": flow_file(each) for each in self._flows.values()}
         match kind:
             case "empty_tree":
                 return {}

@@ -55,6 +55,8 @@ def _smaller_flows(flow: Flow) -> Iterator[Flow]:
         yield replace(flow, order=())
     if flow.timeout:
         yield replace(flow, timeout=None)
+    if flow.exit:
+        yield replace(flow, exit=None)
     for step in flow.steps:
         for smaller in _smaller_steps(step):
             yield replace(flow, steps=tuple(smaller if each is step else each for each in flow.steps))
@@ -64,6 +66,9 @@ def _smaller_steps(step: Step) -> Iterator[Step]:
     plain = Step(step.name, step.works)
     if plain != step:
         yield plain
+    for changes in ({"body": ""}, {"pause": None}, {"items": None, "parallelism": None}):
+        if replace(step, **changes) != step:
+            yield replace(step, **changes)
     for place in range(len(step.works) if len(step.works) > 1 else 0):
         yield replace(step, works=step.works[:place] + step.works[place + 1 :])
     for place, work in enumerate(step.works):

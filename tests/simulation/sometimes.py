@@ -55,6 +55,10 @@ SOMETIMES: frozenset[str] = frozenset(
         "onLost: the same call again",
         *(f"attempt {phase}" for phase in ("succeeded", "failed", "timed_out", "cancelled", "lost")),
         *(f"step {phase}" for phase in ("succeeded", "failed", "skipped", "lost", "cancelled", "queued", "retrying")),
+        *(f"list {phase}" for phase in ("succeeded", "failed", "cancelled", "lost")),
+        *(f"sub-workflow {phase}" for phase in ("succeeded", "failed", "cancelled", "lost")),
+        *(f"wait {phase}" for phase in ("succeeded", "cancelled")),
+        *(f"step at the end {phase}" for phase in ("succeeded", "failed", "cancelled", "lost")),
         *(f"task {phase}" for phase in ("unadopted", "suspended", "removed", "revoked", "failed", "finished")),
         *(f"people: {kind}" for kind in ("force_push", "empty_tree", "bad_file", "bad_flow", "revert", "move", "run")),
     ]
