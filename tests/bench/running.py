@@ -24,8 +24,7 @@ class Measured(Controller):
     @property
     def cpu_seconds(self) -> float:
         """What its process has used so far, threads included."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.process.pid)
 
     @property
     def memory(self) -> float:
@@ -58,6 +57,12 @@ class Measured(Controller):
     def _status(self, name: str) -> int:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def cpu_seconds(process: int) -> float:
+    """What the process of this id has used so far, threads included, in steps of a clock tick (10 ms)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @contextmanager
