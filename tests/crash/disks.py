@@ -151,7 +151,7 @@ def put_back(world: World, chance: random.Random) -> list[str]:
     world.want(12)
     with Controller(world.repository.folder, state, *FLAGS) as controller:
         begun = chance.randint(1, 12)
-        controller.until(lambda: sum(executed(world).values()) >= begun)
+        controller.until(lambda: sum(executed(world).values()) >= begun, 90)
         said = [command("backup", copy, "--state", state)]
         world.want(4)
         controller.until(lambda: over(world), 90)

@@ -166,3 +166,17 @@ def test_a_file_that_leaves_and_comes_back_lifts_no_hold():
 
     assert made.task().record.held == "restored from copy.db"
     assert made.flying == {}
+
+
+def test_a_run_that_waited_for_its_definition_in_an_older_database_asks_first_when_it_begins():
+    made = stage({"http": {"url": "http://api/", "nonsense": 1}})
+    made.settle()
+    assert made.task().record.reason == "DefinitionRejected"
+    adopted(restored(made))
+
+    made.commit({"jobs": {"one": POST}})
+    made.settle()
+
+    assert made.task().record.restored
+    made.turn([made.report("job", Unknown("nothing to ask"))])
+    assert made.task().steps["job"].phase is StepPhase.LOST
