@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from state.records import AttemptRecord, Identity, StepRecord, TaskRecord, TaskSnapshot, Tombstone, Uid, Usage
-from state.rows import ATTEMPTS, STEPS, TASKS, TOMBSTONES, Row
+from state.rows import ATTEMPTS, SETTLED, STEPS, TASKS, TOMBSTONES, Row
 
 R = TypeVar("R", StepRecord, AttemptRecord)
 Stamp = tuple[str, str, int, int | None, int]
@@ -30,7 +30,7 @@ _LATEST = """SELECT t.uid, max(t.run) FROM json_each(?) j
   GROUP BY t.source, t.namespace, t.name"""
 _GONE = f"""SELECT {TOMBSTONES.selected("t")} FROM json_each(?) j
   JOIN tombstones t ON t.namespace = json_extract(j.value, '$[0]') AND t.name = json_extract(j.value, '$[1]')
-  WHERE t.retired = 1 AND t.pinned = 1 ORDER BY t.run"""
+  WHERE t.retired = 1 AND {SETTLED} ORDER BY t.run"""
 _BUSY = """SELECT namespace, driver, count(*) FROM attempts
   WHERE ended_at IS NULL AND (phase <> 'polling' OR call > answered) GROUP BY namespace, driver"""
 _GROUPS = "SELECT job, count(*) FROM attempts WHERE ended_at IS NULL GROUP BY job"

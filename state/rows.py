@@ -249,6 +249,8 @@ ATTEMPTS = Table(
 )
 EVENTS = Table("events", Event, ("sequence",))
 PINS = Table("pins", Pin, ("digest",))
+SETTLED = "(pinned = 1 OR phase = 'revoked')"
+"""Of a tombstone: the run is not to be had again, because it was begun or because somebody revoked it for good."""
 TOMBSTONES = Table("tombstones", Tombstone, ("uid",))
 DEFINITIONS = Table("definitions", DefinitionRecord, ("source", "path", "index"))
 SOURCES = Table("sources", SourceRecord, ("name",))

@@ -35,7 +35,7 @@ from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
 from state.migrations import migrate
 from state.phases import TaskPhase
 from state.records import AttemptRecord, DefinitionRecord, Event, Identity, Snapshot, SourceRecord, Uid, Usage
-from state.rows import ATTEMPTS, DEFINITIONS, SOURCES, from_microseconds, to_microseconds
+from state.rows import ATTEMPTS, DEFINITIONS, SETTLED, SOURCES, from_microseconds, to_microseconds
 from state.wal import log_of
 from state.writing import Turn, write_source, write_turn
 
@@ -44,8 +44,8 @@ _FINISHED = f"SELECT uid FROM tasks t WHERE live = 0 AND finished_at < ? AND {_I
 _SURPLUS = f"""SELECT uid FROM (SELECT uid, finished_at,
     row_number() OVER (PARTITION BY namespace ORDER BY finished_at DESC, number DESC) AS place
   FROM tasks WHERE live = 0) t WHERE place > ? AND {_IDLE} ORDER BY finished_at LIMIT ?"""
-_KNOWN = """SELECT namespace, name, uid, run, digest, live, phase = ? FROM tasks
-  UNION ALL SELECT namespace, name, uid, run, '', 0, 0 FROM tombstones WHERE retired = 1 AND pinned = 1
+_KNOWN = f"""SELECT namespace, name, uid, run, digest, live, phase = ? FROM tasks
+  UNION ALL SELECT namespace, name, uid, run, '', 0, 0 FROM tombstones WHERE retired = 1 AND {SETTLED}
   ORDER BY run"""
 
 

@@ -21,6 +21,7 @@ from state.rows import (
     DEFINITIONS,
     EVENTS,
     PINS,
+    SETTLED,
     SOURCES,
     STEPS,
     TASKS,
@@ -36,7 +37,7 @@ _PIN_USE = "INSERT OR IGNORE INTO pin_uses (digest, uid) VALUES (?, ?)"
 _UNUSED_PINS = """DELETE FROM pins WHERE digest IN (SELECT value FROM json_each(?))
   AND NOT EXISTS (SELECT 1 FROM pin_uses WHERE pin_uses.digest = pins.digest)"""
 _STANDS = "UPDATE tombstones SET pinned = ?, retired = ? WHERE uid = ?"
-_RAN = "SELECT 1 FROM tombstones WHERE uid = ? AND pinned = 1"
+_RAN = f"SELECT 1 FROM tombstones WHERE uid = ? AND {SETTLED}"
 _ROWS_OF_A_TASK = ("steps", "attempts", "pin_uses", "wakes", "tasks")
 _WAKE = "INSERT INTO wakes (uid, at) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET at = excluded.at"
 _LAST_REVISION = 'SELECT "commit" FROM revisions WHERE source = ? ORDER BY number DESC LIMIT 1'

@@ -20,7 +20,7 @@ from state.records import Cause, Identity, Json, Origin, Pin, TaskRecord, TaskSn
 
 RUN_WAITING = "RunWaiting"
 """The condition of a run whose file asks for another one already."""
-UNRESOLVED = frozenset({TaskPhase.CREATED, TaskPhase.SUSPENDED, TaskPhase.REMOVED})
+UNRESOLVED = frozenset({TaskPhase.CREATED, TaskPhase.RUNNING, TaskPhase.SUSPENDED, TaskPhase.REMOVED})
 """Where a run without pins stands while it waits for its definitions."""
 
 
@@ -99,12 +99,16 @@ class _Desk:
         self.notes.append(f"{file.namespace}/{file.name}: already executed{where}; use a new name or run: {run}")
 
     def _still_running(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
-        run = task.control.run
+        run, record = task.control.run, latest.record
         said = f"run {run} waits for the end of run {latest.record.run}"
         if run < latest.record.run:
             said = f"run {latest.record.run} is under way; run {run} is behind it and means nothing"
         # the digest stays that of the run under way, so a controller that starts after its end finds the difference
-        self._note_condition(latest, file, {RUN_WAITING: said}, latest.record.digest)
+        self._note_condition(latest, file, {RUN_WAITING: said}, record.digest)
+        if run > record.run and not record.pins and record.phase in UNRESOLVED:
+            why = f"run {run} takes its place before it could begin"
+            change = TaskAdvanced(record.uid, Signal.REVOKE, self.cause, "Superseded", why)
+            self._do("x", record, f"revoked: {why}", change)
 
     # -- a file that has its run -------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ def _structured(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...
     """The same flows, in half of all cases with lists, waits, a workflow inside the first one and a step at the end."""
     if luck.random() < 0.5:
         return flows
-    made = [replace(flow, steps=tuple(_structured_step(luck, step) for step in flow.steps)) for flow in flows]
+    made = [replace(flow, steps=tuple(_structured_step(luck, step, flow) for step in flow.steps)) for flow in flows]
     if luck.random() < 0.4:
         made.append(replace(_flow(luck, "inner"), timeout=luck.choice((None, None, 15))))
         place = luck.randrange(len(made[0].steps))
@@ -40,11 +40,14 @@ def _structured(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...
     return tuple(replace(flow, exit=_work(luck)) if luck.random() < 0.4 else flow for flow in made)
 
 
-def _structured_step(luck: random.Random, step: Step) -> Step:
+def _structured_step(luck: random.Random, step: Step, flow: Flow) -> Step:
     kind = luck.random()
-    if kind < 0.15:
+    read = step is flow.steps[0] or any(
+        step.name in each.reads or f"steps.{step.name}." in (each.condition or "") for each in flow.steps
+    )
+    if kind < 0.25 and not read:
         return replace(step, pause=luck.choice((0.0, 1.0, 6.0)), condition=None)
-    if kind < 0.4:
+    if kind < 0.5:
         return replace(step, items=luck.choice((1, 2, 3, 5)), parallelism=luck.choice((None, 1, 2)))
     return step
 
