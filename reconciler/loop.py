@@ -20,8 +20,8 @@ from reconciler.observed import Limits, Observed, Programs
 from reconciler.plan.whole import plan
 from state.changes import Change, Retired, TaskChange, uid_of
 from state.errors import StateError
-from state.phases import IllegalTransition
-from state.records import Identity, TaskSnapshot, Uid
+from state.phases import IllegalTransition, TaskPhase
+from state.records import Identity, TaskRecord, TaskSnapshot, Uid
 from state.store import Committed, Store
 
 Commit = Callable[[Sequence[Change], datetime], Awaitable[Committed]]
@@ -74,7 +74,7 @@ class Loop:
     def observe(self, scope: Scope) -> Observed:
         """The slice of the world that the tick is about, its programs compiled."""
         snapshot = self.store.snapshot(scope.tasks, scope.identities)
-        pins = {task.record.pins for task in snapshot.tasks.values() if task.record.pins and task.record.live}
+        pins = {task.record.pins for task in snapshot.tasks.values() if task.record.pins and _goes_on(task.record)}
         programs = {digests: self.programs.get(digests) for digests in pins}
         where = (frozenset(scope.identities), self.dispatch.flying, self.limits, self.agenda.served)
         return Observed(snapshot, programs, *where)
@@ -153,6 +153,11 @@ async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:
             log.exception("a task is left alone until the next start", tasks=part.tasks)
     actions = tuple(action for each in plans for action in each.actions)
     return Plan(actions, frozenset(uid for each in plans for uid in each.parked))
+
+
+def _goes_on(record: TaskRecord) -> bool:
+    """A failed task may be taken up again by a commit."""
+    return record.live or record.phase is TaskPhase.FAILED
 
 
 def _asked(changes: Iterable[TaskChange], observed: Observed, now: datetime) -> tuple[list[TaskChange], Observed]:

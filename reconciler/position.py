@@ -68,6 +68,46 @@ class Position:
         return self.holder or self.frame.caller
 
     @property
+    def surroundings(self) -> Iterator["Position"]:
+        """All that it is part of, the nearest first."""
+        each = self.around
+        while each is not None:
+            yield each
+            each = each.around
+
+    @property
+    def frames(self) -> Iterator[Frame]:
+        """The workflows that it is part of, the nearest first."""
+        frame: Frame | None = self.frame
+        while frame is not None:
+            yield frame
+            frame = frame.caller.frame if frame.caller else None
+
+    def within(self, other: "Position") -> bool:
+        """Whether it is `other` or a part of it."""
+        return self.path == other.path or self.path.startswith(f"{other.path}.")
+
+    @property
+    def after(self) -> Iterator["Position"]:
+        """Its siblings that wait for its end."""
+        if self.item is None:
+            siblings = self.holder.calls if self.holder else self.frame.places.values()
+            yield from (each for each in siblings if self.node.name in each.node.after)
+
+    @property
+    def outputs(self) -> frozenset[str] | None:
+        """The names of what it gives to others; None for an item whose whole answer counts."""
+        node = self.node
+        if self.is_list:
+            return frozenset(node.outputs or ("results",))
+        if node.unit:
+            return None if node.unit.whole_result else frozenset(node.unit.outputs)
+        if self.item is not None and node.children:
+            return frozenset(call.name for call in node.children)
+        given = node.body.outputs if node.body and (self.item is not None or not node.outputs) else node.outputs
+        return frozenset(given)
+
+    @property
     def last(self) -> Union["Position", None]:
         """The step that runs at the end of a workflow, whatever became of the rest, which it is or belongs to."""
         step: Position | None = self

@@ -45,10 +45,11 @@ ATTEMPT_REASONS = {
 ADVICE = {
     "Suspended": "commit `control: {state: running}` to go on",
     "Removed": "put the file back to go on",
-    "WaitingForApproval": "commit `control: {{steps: {{{path}: {{approve: {{plan: '{plan}'}}}}}}}}` to approve it",
-    "Lost": "look at the target, then commit `control: {{run: {run}}}` to run all of it again",
+    "WaitingForApproval": "to approve it: `reconciler approve {step} --plan {plan}`",
+    "Failed": "to go on: `reconciler retry {step}`, or `reconciler skip {step} --reason …`",
+    "Lost": "look at the target, then: `reconciler resolve {step} --attempt {number} --as succeeded|failed --reason …`",
 }
-"""By reason: what a person commits who wants a task to go on; only what this version of the controller acts on."""
+"""By reason: what a person commits who wants a task to go on. The commands write a file and commit it."""
 _NEEDS_A_PERSON = frozenset({"Unadopted", "DefinitionRejected", RESTORED_OLDER})
 
 

@@ -4,6 +4,7 @@ The sentence is what a person asks for first, so it names the step, what it wait
 person has to act, what to commit.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +15,11 @@ from definitions.program import Node, Program
 from reconciler.approval import plan_digest
 from reconciler.position import Position, below, whole
 from reconciler.reasons import ADVICE
-from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.phases import ACTIVE_STEPS, ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
 
 STOPPED_STEPS = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 _SETTLED = ENDED_STEPS - {StepPhase.FAILED, StepPhase.LOST}
-ACTIVE_STEPS = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
 _CALLS = {"http": "is calling", "script": "is computing"}
 _PARKED = {
     TaskPhase.UNADOPTED: "waits for its task to be adopted: `reconciler adopt`",
@@ -104,7 +104,7 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
     if program and about:
         verb = "under way" if record.phase is TaskPhase.RUNNING else "failed"
         more = f" (and {_count(about.others, 'other step')} {verb})" if about.others else ""
-        return step_sentence(task, about.place, now) + more
+        return step_sentence(task, about.place, now) + more + _way_on(record, about.place)
     match record.phase:
         case TaskPhase.UNADOPTED:
             return (
@@ -253,7 +253,8 @@ def _pausing(task: TaskSnapshot, where: Place, now: datetime) -> str:
     if where.step.reason != "WaitingForApproval":
         return f"{where.path} waits: it goes on {_when(where.step.wake_at, now)}"
     asked = f": {where.step.message}" if where.step.message else ""
-    advice = ADVICE["WaitingForApproval"].format(path=where.path, plan=plan_digest(task, where.position))
+    plan = plan_digest(task, where.position)
+    advice = ADVICE["WaitingForApproval"].format(step=_argued(task.record, where), plan=plan)
     return f"{where.path} waits for approval{asked}; {advice}"
 
 
@@ -267,8 +268,19 @@ def _since(where: Place, now: datetime) -> str:
 def _held(record: TaskRecord, where: Place) -> str:
     evidence = _said(where) or "nobody can say what became of it"
     number = where.step.attempt or (where.attempt.number if where.attempt else 1)
-    advice = ADVICE["Lost"].format(run=record.run + 1)
+    advice = ADVICE["Lost"].format(step=_argued(record, where), number=number)
     return f"held: the outcome of {where.path} attempt {number} is unknown: {evidence}; {advice}"
+
+
+def _way_on(record: TaskRecord, where: Place) -> str:
+    """What may be committed about a failed step that has made attempts."""
+    stuck = record.phase is TaskPhase.FAILED and where.phase is StepPhase.FAILED and where.attempt is not None
+    return f"; {ADVICE['Failed'].format(step=_argued(record, where))}" if stuck else ""
+
+
+def _argued(record: TaskRecord, where: Place) -> str:
+    """The step as the arguments of a command."""
+    return shlex.join((f"{record.namespace}/{record.name}", where.path))
 
 
 def _stopped(where: Place) -> bool:

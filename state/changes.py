@@ -48,6 +48,17 @@ class Controlled:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """What is to be said of a task beside its state, e.g. that a control came too late: all its conditions anew."""
+
+    uid: Uid
+    conditions: Mapping[str, str]
+    cause: Cause
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A task waits until a person has decided about it, because of `message`; with "" it goes on, still as restored."""
 
@@ -160,7 +171,7 @@ class SourceReported:
     source: SourceRecord
 
 
-OwnChange = Controlled | Held | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
+OwnChange = Controlled | Noted | Held | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
 """What happens to a task between its admission and its retirement."""
 TaskChange = Admitted | OwnChange | Retired
 Change = TaskChange | Activated | SourceReported
@@ -183,6 +194,8 @@ def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[Task
             return _cleaned(task, change), None
         case Controlled():
             return _controlled(task, change, at)
+        case Noted():
+            return _noted(task, change, at)
         case Held():
             return _held(task, change, at)
         case _:
@@ -299,6 +312,14 @@ def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime)
 def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[TaskSnapshot, Event]:
     old, said = task.record, ("digest", "control", "conditions", "delete_policy")
     new = replace(old, **{name: getattr(change, name) for name in said})
+    return TaskSnapshot(new, task.steps, task.attempts), event_of(
+        old.uid, at, "task", "", 0, old.phase, change, old.phase
+    )
+
+
+def _noted(task: TaskSnapshot, change: Noted, at: datetime) -> tuple[TaskSnapshot, Event]:
+    old = task.record
+    new = replace(old, conditions=change.conditions)
     return TaskSnapshot(new, task.steps, task.attempts), event_of(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )

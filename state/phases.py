@@ -72,7 +72,7 @@ class AttemptPhase(_Word):
 
 
 class Signal(StrEnum):
-    """What can happen to a phase."""
+    """What can happen to a phase. A step that runs others is reopened with one of them; what is reset begins anew."""
 
     ADOPT = "adopt"
     START = "start"
@@ -92,6 +92,8 @@ class Signal(StrEnum):
     REMOVE = "remove"
     RESTORE = "restore"
     REVOKE = "revoke"
+    REOPEN = "reopen"
+    RESET = "reset"
 
 
 Phase = TaskPhase | StepPhase | AttemptPhase
@@ -142,21 +144,32 @@ TABLE: dict[tuple[Phase, Signal], Phase] = {
     (S.QUEUED, G.SKIP): S.SKIPPED,
     (S.QUEUED, G.FAIL): S.FAILED,
     (S.QUEUED, G.CANCEL): S.CANCELLED,
+    (S.QUEUED, G.RESET): S.WAITING,
     (S.RUNNING, G.RETRY): S.RETRYING,
     (S.RUNNING, G.SUCCEED): S.SUCCEEDED,
     (S.RUNNING, G.FAIL): S.FAILED,
     (S.RUNNING, G.LOSE): S.LOST,
+    (S.RUNNING, G.SKIP): S.SKIPPED,
     (S.RUNNING, G.CANCEL): S.CANCELLED,
     (S.RETRYING, G.START): S.RUNNING,
     (S.RETRYING, G.FAIL): S.FAILED,
     (S.RETRYING, G.SKIP): S.SKIPPED,
     (S.RETRYING, G.CANCEL): S.CANCELLED,
+    (S.SUCCEEDED, G.RESET): S.WAITING,
+    (S.SKIPPED, G.RESET): S.WAITING,
     (S.FAILED, G.RETRY): S.RETRYING,
     (S.FAILED, G.SKIP): S.SKIPPED,
-    (S.LOST, G.RETRY): S.RETRYING,
+    (S.FAILED, G.REOPEN): S.RUNNING,
+    (S.FAILED, G.RESET): S.WAITING,
     (S.LOST, G.SKIP): S.SKIPPED,
     (S.LOST, G.SUCCEED): S.SUCCEEDED,
     (S.LOST, G.FAIL): S.FAILED,
+    (S.LOST, G.REOPEN): S.RUNNING,
+    (S.LOST, G.RESET): S.WAITING,
+    (S.CANCELLED, G.RETRY): S.RETRYING,
+    (S.CANCELLED, G.SKIP): S.SKIPPED,
+    (S.CANCELLED, G.REOPEN): S.RUNNING,
+    (S.CANCELLED, G.RESET): S.WAITING,
     # an attempt
     (A.INTENT, G.PREPARE): A.PREPARED,
     (A.INTENT, G.START): A.STARTED,
@@ -227,6 +240,7 @@ LIVE_TASKS = frozenset({T.UNADOPTED, T.CREATED, T.RUNNING, T.SUSPENDED, T.REMOVE
 STARTING_TASKS = frozenset({T.CREATED, T.RUNNING})
 """In which new work may begin; in the other phases what runs is only brought to its end."""
 ENDED_TASKS = frozenset({T.FAILED, T.REVOKED, T.FINISHED})
+ACTIVE_STEPS = frozenset({S.QUEUED, S.RUNNING, S.RETRYING})
 ENDED_STEPS = frozenset({S.SUCCEEDED, S.SKIPPED, S.FAILED, S.LOST, S.CANCELLED})
 ENDED_ATTEMPTS = frozenset({A.SUCCEEDED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST})
 

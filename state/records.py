@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, NewType, TypeVar
 
-from state.phases import ENDED_ATTEMPTS, LIVE_TASKS, STARTING_TASKS, AttemptPhase, StepPhase, TaskPhase
+from state.phases import ACTIVE_STEPS, ENDED_ATTEMPTS, LIVE_TASKS, STARTING_TASKS, AttemptPhase, StepPhase, TaskPhase
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Uid = NewType("Uid", str)
@@ -286,8 +286,21 @@ class TaskSnapshot:
     def _waits_for_time(self, step: StepRecord) -> bool:
         """Whether the time of a step counts now; what runs at the end also goes on where nothing else may start."""
         if step.phase is StepPhase.RETRYING:
-            return self.record.phase in STARTING_TASKS or (self.record.live and EXIT in step.path.split("."))
+            return self.record.phase in STARTING_TASKS or (self.record.live and _at_the_end(step.path))
         return step.phase is StepPhase.RUNNING and self.record.live
+
+    @property
+    def _resumes_at(self) -> datetime | None:
+        """When a suspended task goes on by itself."""
+        until = self.record.control.get("until")
+        return datetime.fromisoformat(until) if isinstance(until, str) else None
+
+    @property
+    def _ending(self) -> bool:
+        """All that is under way is what runs at the end of a workflow, for which the task's time is no limit."""
+        moving = [path for path, step in self.steps.items() if step.phase in ACTIVE_STEPS]
+        leaves = [path for path in moving if not any(other.startswith(f"{path}.") for other in moving)]
+        return bool(leaves) and all(_at_the_end(path) for path in leaves)
 
     @property
     def wake_at(self) -> datetime | None:
@@ -304,9 +317,15 @@ class TaskSnapshot:
         times = [each.wake_at for each in unfinished]
         times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]
         times += [step.wake_at for step in self.steps.values() if step.wake_at and self._waits_for_time(step)]
-        if self.record.live and not stopping and EXIT not in self.steps:  # what runs at the end has no such deadline
+        if self.record.deadline and self.record.live and not stopping and not self._ending:
             times.append(self.record.deadline)
+        if self.record.phase is TaskPhase.SUSPENDED:
+            times.append(self._resumes_at)
         return min((time for time in times if time), default=None)
+
+
+def _at_the_end(path: str) -> bool:
+    return EXIT in path.split(".")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from state.changes import (
     Controlled,
     Held,
     Intended,
+    Noted,
     Retired,
     SourceReported,
     StepAdvanced,
@@ -145,6 +146,7 @@ def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     soon = at + timedelta(seconds=at.microsecond % 7)
     found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN)]
     found += [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
+    found += [Noted(uid, {"ControlStale": "it"}, COMMIT, "ControlStale", "it")]
     for signal in legal(each.record.phase):
         found += [TaskAdvanced(uid, signal, SEEN, "Reason", "said", {"a": 1}, expected_finish=soon, deadline=soon)]
     for path in PATHS:

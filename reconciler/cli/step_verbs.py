@@ -5,7 +5,6 @@ changes nothing.
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +26,6 @@ from reconciler.cli.verb_options import (
     OutputsOption,
     ReasonOption,
     ShortOutputOption,
-    StepArgument,
     StepOrNone,
     TaskOrStep,
     WorkTreeOption,
@@ -64,7 +62,6 @@ def retry(
 
     name, step = _task_and_step(task, step, label)
     wish = wishes.retry(step, (lambda _: failed) if failed else _latest_failed(server, state, step))
-    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
@@ -91,7 +88,6 @@ def skip(
 
     name, step = _task_and_step(task, step, label)
     wish = wishes.skip(step, reason, values(outputs or [], "--output"))
-    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
@@ -118,42 +114,46 @@ def resolve(
 
     name, step = _task_and_step(task, step, label)
     wish = wishes.resolve(step, attempt, outcome, reason, values(outputs or [], "--output"))
-    _warn_of_the_version()
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
 def approve(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name, or namespace/name.")],
-    step: StepArgument,
+    task: TaskOrStep,
+    step: StepOrNone = None,
     plan: Annotated[
-        str, typer.Option("--plan", metavar="DIGEST", help="What is approved, sha256:…, as the task's status shows it.")
-    ],
+        str | None,
+        typer.Option(
+            "--plan",
+            metavar="DIGEST",
+            help="What was seen and is approved, sha256:….  [default: what status shows now]",
+        ),
+    ] = None,
+    label: LabelsOption = None,
     namespace: NamespaceOption = None,
     no_commit: NoCommitOption = False,
     source: WorkTreeOption = None,
     path: PathOption = None,
+    server: ServerOption = None,
+    state: StateOption = None,
     output: OutputOption = Output.TEXT,
 ) -> int:
     """Approve what a step waits to do.
 
+    The digest names the definitions, parameters and results that the step was reached with; an approval of anything
+    else changes nothing. It is read from a server or a state folder, unless --plan gives it.
+
     Example:
-      reconciler approve release-7 deploy --plan sha256:$DIGEST
+      reconciler approve release-7 deploy
     """
     from reconciler.cli import wishes
 
-    if not _DIGEST.fullmatch(plan):
+    if plan is not None and not _DIGEST.fullmatch(plan):
         raise Failure(f"{plan} is not a digest; copy sha256: and 64 digits from `reconciler get task {task}`")
-    _warn_of_the_version()
-    return ask(work_tree(source, path, no_commit=no_commit), wishes.approve(step, plan), task, None, namespace, output)
-
-
-def _warn_of_the_version() -> None:
-    """A commit that nobody acts on must not look like one that somebody does."""
-    print(
-        "warning: this version of the controller does not act on `control.steps` yet; look at the target, then "
-        "`reconciler rerun TASK` runs all of the task again",
-        file=sys.stderr,
-    )
+    if plan is not None and label:
+        raise Failure("every task has a digest of its own; leave --plan out with -l")
+    name, step = _task_and_step(task, step, label)
+    wish = wishes.approve(step, (lambda _: plan) if plan else _pending_plan(server, state, step))
+    return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
 def values(given: Iterable[str], option: str) -> dict[str, Any]:
@@ -189,8 +189,17 @@ def _task_and_step(first: str, second: str | None, labels: list[str] | None) -> 
 
 def _latest_failed(server: str | None, state: Path | None, step: str) -> Callable[[str], int]:
     """From `namespace/name` to the number that status shows."""
-    from reconciler.cli import failed_attempt
+    from reconciler.cli import seen_step
     from reconciler.cli.client import open_client
 
     client = open_client(server, state)
-    return lambda title: failed_attempt.latest(client, title, step)
+    return lambda title: seen_step.failed_attempt(client, title, step)
+
+
+def _pending_plan(server: str | None, state: Path | None, step: str) -> Callable[[str], str]:
+    """From `namespace/name` to the digest that status shows."""
+    from reconciler.cli import seen_step
+    from reconciler.cli.client import open_client
+
+    client = open_client(server, state)
+    return lambda title: seen_step.pending_plan(client, title, step)

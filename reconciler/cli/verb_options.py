@@ -14,7 +14,6 @@ TaskOrStep = Annotated[str, typer.Argument(metavar="TASK", help="A task's name, 
 StepOrNone = Annotated[
     str | None, typer.Argument(metavar="[STEP]", help="A step's path, e.g. step2.api2.", show_default=False)
 ]
-StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="A step's path, e.g. step2.api2.")]
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option("--label", "-l", metavar="KEY=VALUE", help="Every file with this label, in one commit; repeatable."),

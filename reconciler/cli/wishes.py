@@ -117,13 +117,18 @@ def resolve(step: str, attempt: int, outcome: str, reason: str, outputs: Control
     )
 
 
-def approve(step: str, plan: str) -> Wish:
-    """The step may go on, if what follows it is still what this digest names."""
+def approve(step: str, plan: Callable[[str], str]) -> Wish:
+    """The step may go on, if what it was reached with is still what the digest names that `plan` gives for a task."""
+
+    def about(wanted: Control) -> str:
+        seen = _step(wanted, step).get("approve")
+        return f" {step}" + (f": {seen['plan'][:_SHOWN]}" if seen else "")
+
     return Wish(
         "Approve",
-        lambda _: f" {step}: {plan[:_SHOWN]}",
+        about,
         f"approves {step} already",
-        lambda _, control: _with(control, step, "approve", {"plan": plan}),
+        lambda title, control: _with(control, step, "approve", {"plan": plan(title)}),
     )
 
 

@@ -13,7 +13,7 @@ from definitions.params import ParamError, bind
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
-from reconciler.plan.control import refused_controls
+from reconciler.plan.control import CONTROL_CONDITIONS
 from state.changes import Admitted, Controlled, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, Json, Origin, Pin, TaskRecord, TaskSnapshot, task_uid
@@ -120,7 +120,7 @@ class _Desk:
             self._do("~", record, "its file is back", TaskAdvanced(record.uid, Signal.RESTORE, self.cause))
         drift = "the spec changed after admission and is ignored; use run: N to run it anew"
         conditions = {"SpecDrift": drift} if file.spec_digest != record.spec_digest else {}
-        self._note_condition(latest, file, conditions | refused_controls(task.control), file.digest)
+        self._note_condition(latest, file, conditions, file.digest)
         return None
 
     def _note_condition(self, latest: TaskSnapshot, file: Definition, conditions: dict[str, str], digest: str) -> None:
@@ -128,9 +128,10 @@ class _Desk:
         task = cast("Task", file.model)
         control = control_json(task.control)
         told = (record.digest, record.conditions, record.control, record.delete_policy)
-        if told == (digest, conditions, control, task.delete_policy):
+        kept = {name: text for name, text in record.conditions.items() if name in CONTROL_CONDITIONS}
+        if told == (digest, conditions | kept, control, task.delete_policy):
             return
-        change = Controlled(record.uid, digest, control, conditions, task.delete_policy, self.cause)
+        change = Controlled(record.uid, digest, control, conditions | kept, task.delete_policy, self.cause)
         said = "; ".join(f"{name}: {text}" for name, text in conditions.items())
         self._do("~", record, f"its file changed{f' ({said})' if said else ''}", change)
 
@@ -203,7 +204,6 @@ class _Desk:
             labels=task.metadata.labels,
             annotations=task.metadata.annotations,
             control=control_json(task.control),
-            conditions=refused_controls(task.control),
             delete_policy=task.delete_policy,
             held=self.desired.older,
             restored=bool(self.desired.older),

@@ -19,6 +19,8 @@ REVOKED = "revoked"
 """Why a step is not gone on with: its task was revoked."""
 OVERDUE = "the task's timeout has passed"
 """Why a step is not gone on with: the time of the whole task is over."""
+REOPENED = "reopened"
+"""What the row of a step keeps that goes on after its end: since when its time counts."""
 
 
 def begin(task: TaskSnapshot, position: Position, subject: str, epoch: int, now: datetime) -> Action:
@@ -91,7 +93,11 @@ def around_deadline(task: TaskSnapshot, position: Position, now: datetime) -> da
 
 
 def _begun(task: TaskSnapshot, holder: Position, now: datetime) -> datetime:
-    """When the first thing happened inside of it; `now` if nothing did."""
+    """When the first thing happened inside of it, or when it was opened again after its end; `now` if nothing did."""
+    row = task.steps.get(holder.path)
+    again = row.inputs.get(REOPENED) if row else None
+    if isinstance(again, str):
+        return datetime.fromisoformat(again)
     inner = [f"{holder.path}.{node.name}" for node in holder.node.inner]
     rows = (task.steps.get(path) for path in inner)
     return min((row.started_at for row in rows if row and row.started_at), default=now)

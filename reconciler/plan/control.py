@@ -1,47 +1,62 @@
-"""What the control part of a task file asks for: suspend, resume, revoke. Each takes effect once and says why."""
+"""What the control part of a task file asks for, of the whole task and of its steps, and what is to be said about it.
+
+Suspend, resume, revoke, and the answers about steps take effect when they fit. A control that fits no more, not at all
+or not yet is a condition of the task, which goes when that is over.
+"""
 
 from collections.abc import Iterator
-from functools import partial
+from datetime import UTC, datetime
+from typing import cast
 
 from definitions.desired import Complete, Desired
-from definitions.models import Control
+from definitions.program import Program
 from reconciler.actions import Action, Sign
-from reconciler.observed import Observed
-from state.changes import TaskAdvanced
+from reconciler.plan.answers import answers, remarks
+from reconciler.plan.verdict import PENDING, REFUSED, STALE
+from state.changes import Noted, OwnChange, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
-from state.records import Cause, TaskRecord
+from state.records import Cause, TaskRecord, TaskSnapshot
 
-LATER = ("until", "repin", "steps")
-"""Parts of `control` that validate and are not acted on yet."""
+CONTROL_CONDITIONS = frozenset({PENDING, REFUSED, STALE})
+"""What is said here; the other conditions of a task come from comparing its file."""
 
-
-def refused_controls(control: Control) -> dict[str, str]:
-    """The condition that names the parts of a control which this version does not act on; empty without any."""
-    names = [f"control.{name}" for name in LATER if getattr(control, name)]
-    return {"ControlRefused": f"{', '.join(names)}: not part of this version, ignored"} if names else {}
+MINUTES = "%Y-%m-%dT%H:%MZ"
+"""A time in UTC as files write it."""
 
 
-def control(observed: Observed, desired: Desired) -> Iterator[Action]:
-    """What the recorded controls of live tasks ask for and their phases do not show yet."""
-    for task in observed.snapshot.tasks.values():
-        action = _wanted(task.record, desired)
-        if action:
-            yield action
+def control(task: TaskSnapshot, program: Program | None, cause: Cause, now: datetime) -> Iterator[Action]:
+    """What the recorded control of a task asks for and its rows do not show yet."""
+    for action in answers(task, program, cause, now):
+        for change in action.changes:
+            task, _ = apply_one(task, cast("OwnChange", change), now)
+        yield action
+    wanted = _wanted(task.record, cause, now)
+    if wanted:
+        yield wanted
 
 
-def _wanted(record: TaskRecord, desired: Desired) -> Action | None:
-    make = partial(_action, record, desired)
-    wanted, reason = record.control.get("state", "running"), str(record.control.get("reason", ""))
-    if wanted == "suspended" and record.phase in STARTING_TASKS:
-        return make("~", Signal.SUSPEND, "Suspended", reason)
-    if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
-        return make("~", Signal.RESUME, "", "")
-    if wanted == "revoked" and record.live and record.phase is not TaskPhase.REVOKING:
-        return make("x", Signal.REVOKE, "Revoked", reason)
-    return None
+def noted(task: TaskSnapshot, program: Program | None, cause: Cause, now: datetime) -> Action | None:
+    """What is to be said of the control as the task stands now, unless that is what is said already."""
+    record = task.record
+    found: dict[str, list[str]] = {}
+    for condition, text in (*_remarks(record, now), *remarks(task, program)):
+        found.setdefault(condition, []).append(text)
+    mine = {condition: "; ".join(found[condition]) for condition in sorted(found)}
+    others = {name: text for name, text in record.conditions.items() if name not in CONTROL_CONDITIONS}
+    if others | mine == record.conditions:
+        return None
+    told = "; ".join(f"{condition}: {text}" for condition, text in mine.items())
+    change = Noted(record.uid, others | mine, cause, next(iter(mine), "ControlSettled"), told)
+    return Action(
+        "~",
+        record.uid,
+        f"{record.namespace}/{record.name}",
+        told or "what was said of its control is settled",
+        (change,),
+    )
 
 
-def _cause(record: TaskRecord, desired: Desired) -> Cause:
+def cause_of(record: TaskRecord, desired: Desired) -> Cause:
     """The commit that asks for it: the one that brought the file as it is; without a file the one that began the run."""
     file = desired.library.task(*record.identity) if isinstance(desired, Complete) else None
     if file is None or not isinstance(desired, Complete):
@@ -50,8 +65,43 @@ def _cause(record: TaskRecord, desired: Desired) -> Cause:
     return Cause("commit", brought.commit, brought.author, brought.subject)
 
 
-def _action(record: TaskRecord, desired: Desired, sign: Sign, signal: Signal, reason: str, message: str) -> Action:
-    change = TaskAdvanced(record.uid, signal, _cause(record, desired), reason, message)
+def _wanted(record: TaskRecord, cause: Cause, now: datetime) -> Action | None:
+    wanted, reason = record.control.get("state", "running"), str(record.control.get("reason", ""))
+    until = _until(record)
+    over = until is not None and until <= now
+    if wanted == "suspended" and not over and record.phase in STARTING_TASKS:
+        return _action(record, cause, "~", Signal.SUSPEND, "Suspended", reason)
+    if wanted == "suspended" and over and record.phase is TaskPhase.SUSPENDED:
+        return _action(record, Cause("timer", message=f"suspended until {until:{MINUTES}}"), "~", Signal.RESUME)
+    if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
+        return _action(record, cause, "~", Signal.RESUME)
+    if wanted == "revoked" and record.live and record.phase is not TaskPhase.REVOKING:
+        return _action(record, cause, "x", Signal.REVOKE, "Revoked", reason)
+    return None
+
+
+def _until(record: TaskRecord) -> datetime | None:
+    """When a suspension ends by itself."""
+    until = record.control.get("until")
+    return datetime.fromisoformat(until).astimezone(UTC) if isinstance(until, str) else None
+
+
+def _remarks(record: TaskRecord, now: datetime) -> Iterator[tuple[str, str]]:
+    if record.control.get("repin"):
+        yield REFUSED, "repin: not part of this version, ignored"
+    until, state = _until(record), record.control.get("state", "running")
+    if until is None or not record.live:
+        return
+    if state != "suspended":
+        yield REFUSED, f"until: it has a meaning only with `state: suspended`, and this says `state: {state}`"
+    elif until <= now:
+        yield STALE, f"until: {until:{MINUTES}} is over, so the task is not suspended"
+
+
+def _action(
+    record: TaskRecord, cause: Cause, sign: Sign, signal: Signal, reason: str = "", message: str = ""
+) -> Action:
+    change = TaskAdvanced(record.uid, signal, cause, reason, message)
     what = {Signal.SUSPEND: "suspended", Signal.RESUME: "resumed"}.get(signal, "revoked")
     return Action(
         sign, record.uid, f"{record.namespace}/{record.name}", f"{what}: {message}" if message else what, (change,)

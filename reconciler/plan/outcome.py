@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from reconciler.plan.attempts import REVOKED
 from reconciler.position import Frame, Position
-from state.phases import ENDED_STEPS, Signal, State, StepPhase
+from state.phases import ACTIVE_STEPS, ENDED_STEPS, Signal, State, StepPhase
 from state.records import StepRecord
 
-GOING = frozenset({StepPhase.RUNNING, StepPhase.RETRYING, StepPhase.QUEUED})
 CUT = frozenset({"TimedOut", "Revoked"})
 """Reasons of steps that ended because time was over, which may have been the time of the task."""
 BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
@@ -49,7 +48,7 @@ def passed(position: Position, row: StepRecord) -> bool:
 def frame_outcome(frame: Frame, rows: Rows, over: str, ready: Callable[[Position], bool]) -> Outcome | None:
     """How a workflow ended. `over`: why nothing of it starts any more; `ready`: whether a waiting step could start."""
     steps = [(step, rows(step)) for step in frame.steps]
-    if any(row.phase in GOING for _, row in steps):
+    if any(row.phase in ACTIVE_STEPS for _, row in steps):
         return None
     if over == REVOKED:
         return Outcome(Signal.CANCEL, "Revoked", over)

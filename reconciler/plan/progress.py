@@ -25,7 +25,6 @@ from reconciler.plan.attempts import (
     running_action,
 )
 from reconciler.plan.outcome import (
-    GOING,
     Outcome,
     broken,
     calls_outcome,
@@ -37,7 +36,7 @@ from reconciler.plan.outputs import body_outputs, calls_outputs, frame_outputs, 
 from reconciler.plan.scope import scope_of
 from reconciler.position import Frame, Position, items_of, whole
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
-from state.phases import ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
+from state.phases import ACTIVE_STEPS, ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import NOTHING, Cause, Json, StepRecord, TaskSnapshot
 
 PLAN = Cause("plan")
@@ -141,7 +140,7 @@ class Walk:
             return
         if phase is StepPhase.RUNNING:
             self._run(position)
-        elif phase in GOING and self.over(position):
+        elif phase in ACTIVE_STEPS and self.over(position):
             self._cut(position)
         elif phase is StepPhase.RETRYING:
             self._retrying(position)
@@ -218,7 +217,7 @@ class Walk:
         outcome = calls_outcome(calls, self.row)
         if outcome:
             self._conclude(position, outcome, lambda: calls_outputs(self.task, position))
-        elif self.over(position) and not any(self.row(call).phase in GOING for call in calls):
+        elif self.over(position) and not any(self.row(call).phase in ACTIVE_STEPS for call in calls):
             self._cut(position)
 
     def _list(self, position: Position) -> None:
@@ -237,7 +236,7 @@ class Walk:
         outcome = list_outcome(rows)
         if outcome:
             self._conclude(position, outcome, lambda: list_outputs(self.task, position, rows))
-        elif self.over(position) and not any(row.phase in GOING for row in rows):
+        elif self.over(position) and not any(row.phase in ACTIVE_STEPS for row in rows):
             self._cut(position)
 
     def _body(self, position: Position) -> None:

@@ -4,9 +4,10 @@ Values in, values out. For any slice this is the plan for everything restricted 
 slices share; and once a plan is written and what it sends is under way, planning again gives nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import cast
 
 from definitions.desired import Desired
 from definitions.program import Program
@@ -15,13 +16,15 @@ from reconciler.expectation import expected_span
 from reconciler.observed import Observed
 from reconciler.plan.admission import RUN_WAITING, admission
 from reconciler.plan.capacity import grant
-from reconciler.plan.control import control
+from reconciler.plan.control import cause_of, control, noted
 from reconciler.plan.progress import progress
-from state.changes import StepAdvanced, TaskAdvanced
+from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
-from state.records import Cause, Identity, TaskRecord, TaskSnapshot
+from state.records import Cause, Identity, TaskRecord, TaskSnapshot, Uid
 
 PLAN = Cause("plan")
+Causes = Mapping[Uid, Cause]
+"""The commit that a control comes from, of the tasks that have one."""
 ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
 """The signals that end a task."""
 
@@ -31,27 +34,78 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     files = admission(desired, observed, now)
     observed = replace(observed, programs={**observed.programs, **files.programs})
     observed = observed.after(Plan(files.actions).changes, now)
-    controls = tuple(control(observed, desired))
+    tasks = observed.snapshot.tasks.values()
+    causes = {task.record.uid: cause_of(task.record, desired) for task in tasks if _spoken_to(task.record)}
+    controls = tuple(each for task in tasks for each in _controlled(task, observed, causes, now))
     observed = observed.after(Plan(controls).changes, now)
-    moves = [move for task in observed.snapshot.tasks.values() for move in _moves(task, observed, now)]
+    moves = [move for task in observed.snapshot.tasks.values() for move in _moves(task, observed, causes, now)]
     granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served)
     begun = tuple(_begun(observed, granted, now))
-    actions = (*files.actions, *controls, *begun, *granted, *(action for action in parked if action.changes))
+    moved = (*begun, *granted, *(action for action in parked if action.changes))
+    actions = (*files.actions, *controls, *moved, *_noted(observed, moved, causes, now))
     served = next((action.claim.namespace for action in reversed(granted) if action.claim), "")
     again = frozenset(_awaited(observed, granted))
     return Plan(actions, frozenset(action.uid for action in parked), files.notes, again, served)
 
 
-def _moves(task: TaskSnapshot, observed: Observed, now: datetime) -> Iterator[Action]:
+def _spoken_to(record: TaskRecord) -> bool:
+    """Whether its control says anything, or did, or its phase is the answer to something that it said."""
+    return bool(record.control or record.conditions or record.phase is TaskPhase.SUSPENDED)
+
+
+def _controlled(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime) -> Iterator[Action]:
+    cause = causes.get(task.record.uid)
+    if cause:
+        yield from control(task, observed.programs.get(task.record.pins), cause, now)
+
+
+def _noted(observed: Observed, moved: Iterable[Action], causes: Causes, now: datetime) -> Iterator[Action]:
+    """What is to be said of the controls once all this has happened."""
+    if not causes:
+        return
+    observed = observed.after((each for action in moved if action.uid in causes for each in action.changes), now)
+    for uid, cause in causes.items():
+        task = observed.snapshot.tasks[uid]
+        action = noted(task, observed.programs.get(task.record.pins), cause, now)
+        if action:
+            yield action
+
+
+def _moves(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime) -> Iterator[Action]:
     record = task.record
     if record.phase is TaskPhase.REVOKING and not record.pins:
         yield _never_begun(record)
     elif record.live and record.pins and record.phase is not TaskPhase.UNADOPTED:
-        program = observed.program(record)
-        yield from progress(
-            task, program, lambda path: (record.uid, path) in observed.flying, observed.snapshot.epoch, now
-        )
+        yield from _progressed(task, observed, causes.get(record.uid), now)
     yield from _cleaning(task, observed)
+
+
+def _progressed(task: TaskSnapshot, observed: Observed, cause: Cause | None, now: datetime) -> Iterator[Action]:
+    """As far as a task goes: what happens to a step may be what a commit waited for to say more of it.
+
+    Then the walk is made again, over what has been decided but for what needs room: that is asked for at the end.
+    """
+    program, flying = observed.program(task.record), {path for uid, path in observed.flying if uid == task.record.uid}
+    while True:
+        walked = progress(task, program, flying.__contains__, observed.snapshot.epoch, now)
+        settled = [action for action in walked if action.claim is None]
+        after = _after(task, settled, now)
+        answered = tuple(control(after, program, cause, now)) if cause else ()
+        if not answered:
+            yield from walked
+            return
+        yield from (*settled, *answered)
+        task = _after(after, answered, now)
+        if not task.record.live:
+            return
+        flying |= {action.order.attempt.path for action in settled if action.order}
+
+
+def _after(task: TaskSnapshot, actions: Iterable[Action], now: datetime) -> TaskSnapshot:
+    for action in actions:
+        for change in action.changes:
+            task, _ = apply_one(task, cast("OwnChange", change), now)
+    return task
 
 
 def _never_begun(record: TaskRecord) -> Action:

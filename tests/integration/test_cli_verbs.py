@@ -270,7 +270,7 @@ def test_the_number_of_the_failed_attempt_comes_from_the_status(repository, tmp_
 def test_retry_without_a_status_takes_the_number_that_is_given(repository):
     done = verb(repository, "retry", "bob", "run", "--failed", "2")
 
-    assert "does not act on `control.steps` yet" in done.stderr
+    assert done.stderr == ""
     assert "    run: {retry: {failed: 2}}" in text(repository, "tasks/batch.yaml")
 
 
@@ -462,6 +462,8 @@ def test_a_file_with_an_error_is_refused_with_the_place_of_the_error(repository)
         (("skip", "alice", "run", "--reason", "x", "--output", "json"), "KEY=VALUE"),
         (("skip", "alice", "run", "-l", "batch=7", "--reason", "x"), "give one of them"),
         (("approve", "alice", "run", "--plan", "sha256:1"), "is not a digest"),
+        (("approve", "run", "-l", "batch=7", "--plan", DIGEST), "a digest of its own"),
+        (("approve", "alice", "run", "--state", "nowhere"), "there is no state folder"),
         (("suspend", "nightly", "--trigger", "--until", "2036-11-22T06:00Z", "--reason", "x"), "--until is for tasks"),
     ],
 )

@@ -15,9 +15,11 @@ import yaml
 
 from definitions.models import parse_duration
 from reconciler.actions import Plan
+from reconciler.approval import plan_digest
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
 from reconciler.judgement import Report
 from reconciler.observed import Limits
+from reconciler.position import locate
 from state.changes import TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Event
@@ -66,7 +68,16 @@ class Play:
 
     def _commit(self, said: dict[str, Any]) -> None:
         trailers = tuple(said.pop("trailers", {}).items())
-        self.stage.commit(said, trailers=trailers)
+        self.stage.commit(self._approving(said), trailers=trailers)
+
+    def _approving(self, said: Any) -> Any:
+        """The same with `digest of STEP` as what status shows at that step."""
+        if isinstance(said, dict):
+            return {key: self._approving(value) for key, value in said.items()}
+        if not isinstance(said, str) or not said.startswith("digest of "):
+            return said
+        task = self.stage.task()
+        return plan_digest(task, locate(self.stage.observed().program(task.record), said.removeprefix("digest of ")))
 
     def _adoption(self) -> list[TaskChange]:
         tasks = [task.record for task in self.stage.snapshot.tasks.values() if task.record.phase is TaskPhase.UNADOPTED]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from definitions.models import Control
-from reconciler.cli import failed_attempt, wishes
+from reconciler.cli import seen_step, wishes
 from reconciler.cli.failure import Failure
 from reconciler.cli.selection import pairs, split
 from reconciler.cli.step_verbs import values
@@ -79,7 +79,7 @@ def test_a_retry_of_an_attempt_before_the_one_that_was_seen_is_refused():
         wishes.retry("a.b", lambda _: 2),
         wishes.skip("a", "by hand", {"n": [1]}),
         wishes.resolve("a", 1, "failed", "seen", {}),
-        wishes.approve("a", "sha256:" + "0" * 64),
+        wishes.approve("a", lambda _: "sha256:" + "0" * 64),
     ],
 )
 def test_the_same_wish_again_changes_nothing_and_every_answer_is_a_control(wish):
@@ -125,7 +125,7 @@ FAILED_CALL = step("a", "FAILED", "Failed", 0, step("a.x", "FINISHED", "", 1), s
 
 
 def test_the_attempt_to_retry_is_the_latest_one():
-    assert failed_attempt.latest(Status(FAILED_CALL), TASK, "a.y") == 3
+    assert seen_step.failed_attempt(Status(FAILED_CALL), TASK, "a.y") == 3
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,20 @@ def test_the_attempt_to_retry_is_the_latest_one():
 )
 def test_what_cannot_be_retried_is_refused_with_what_can(path, words):
     with pytest.raises(Failure, match=words):
-        failed_attempt.latest(Status(FAILED_CALL), TASK, path)
+        seen_step.failed_attempt(Status(FAILED_CALL), TASK, path)
 
 
 def test_a_lost_attempt_is_resolved_and_not_retried():
     with pytest.raises(Failure, match="reconciler resolve demo/one a --attempt 2"):
-        failed_attempt.latest(Status(step("a", "FAILED", "Lost", 2)), TASK, "a")
+        seen_step.failed_attempt(Status(step("a", "FAILED", "Lost", 2)), TASK, "a")
+
+
+def test_what_is_approved_is_what_status_shows():
+    waiting = step("a", "RUNNING", "WaitingForApproval") | {"plan": "sha256:1"}
+
+    assert seen_step.pending_plan(Status(waiting), TASK, "a") == "sha256:1"
+    with pytest.raises(Failure, match=r"a\.x of demo/one waits for no approval, it is FINISHED"):
+        seen_step.pending_plan(Status(FAILED_CALL), TASK, "a.x")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from reconciler.observed import Limits
 from reconciler.plan.outcome import BROKEN
 from reconciler.plan.whole import plan
 from reconciler.position import Position, locate
-from state.changes import Admitted, TaskAdvanced
+from state.changes import Admitted, StepAdvanced, TaskAdvanced
 from state.phases import ENDED_STEPS, AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import AttemptRecord, Cause, TaskSnapshot
 from tests.stage import Stage, intended
@@ -146,10 +146,18 @@ def check_decision(planned: Plan, before: dict[Any, TaskSnapshot], stage: Stage)
     for attempt in intended(planned.changes):
         task = stage.snapshot.tasks[attempt.uid]
         known = before.get(attempt.uid)
-        if known and attempt.path in known.steps:
+        if known and attempt.path in known.steps and attempt.path not in opened(planned, attempt.uid):
             assert known.steps[attempt.path].phase not in ENDED_STEPS, "a finished step begins again"
-        assert known is None or known.record.live or known.record.pins == (), "a task that is over begins again"
+        live = known is None or known.record.live or known.record.pins == ()
+        assert live or opened(planned, attempt.uid), "a task that is over begins again"
         check_order(stage, task, attempt.path)
+
+
+def opened(planned: Plan, uid: Any) -> set[str]:
+    """The steps and (as "") the task that commits take up again in this plan."""
+    signals = {Signal.RETRY, Signal.REOPEN, Signal.RESET}
+    moved = [each for each in planned.changes if isinstance(each, StepAdvanced | TaskAdvanced) and each.uid == uid]
+    return {getattr(each, "path", "") for each in moved if each.signal in signals and each.cause.kind == "commit"}
 
 
 def check_order(stage: Stage, task: TaskSnapshot, path: str) -> None:
@@ -175,7 +183,8 @@ def check_rest(stage: Stage) -> None:
         held = record.phase in {TaskPhase.SUSPENDED, TaskPhase.REMOVED, TaskPhase.UNADOPTED} or (
             record.phase is TaskPhase.CREATED and record.reason == "DefinitionRejected"
         )
-        reasons = (not record.live, flies, task.wake_at, uid in second.parked, held)
+        approval = any(row.reason == "WaitingForApproval" for row in task.steps.values())
+        reasons = (not record.live, flies, task.wake_at, uid in second.parked, held, approval)
         assert any(reasons), f"stuck: {record.phase} {[(s.path, s.phase, s.reason) for s in task.steps.values()]}"
         wakes = [task.wake_at] if task.wake_at else []
         assert all(wake > stage.now for wake in wakes) or flies, "a time has passed and nothing happens"

@@ -74,6 +74,17 @@ def test_a_queued_step_says_what_is_full():
     assert sentence(row) == "step1 is queued: 64 of 64 calls in flight"
 
 
+def test_a_failed_task_says_what_may_be_committed_about_its_step():
+    rows = (step("step3", StepPhase.FAILED, attempt=1), attempt("step3", AttemptPhase.FAILED, message="status 500"))
+
+    said = sentence(*rows, task=record(TaskPhase.FAILED))
+
+    assert said == (
+        "step3 failed: status 500; to go on: `reconciler retry demo/grade-alice step3`, "
+        "or `reconciler skip demo/grade-alice step3 --reason …`"
+    )
+
+
 def test_a_lost_outcome_is_held_and_says_what_to_commit():
     rows = (
         step("step3", StepPhase.LOST, attempt=1),
@@ -84,7 +95,7 @@ def test_a_lost_outcome_is_held_and_says_what_to_commit():
 
     assert (
         said
-        == "held: the outcome of step3 attempt 1 is unknown: the reply was cut off; look at the target, then commit `control: {run: 2}` to run all of it again"
+        == "held: the outcome of step3 attempt 1 is unknown: the reply was cut off; look at the target, then: `reconciler resolve demo/grade-alice step3 --attempt 1 --as succeeded|failed --reason …`"
     )
 
 

@@ -1,0 +1,50 @@
+"""What an answer about a step opens again around it, when its task or a part of it had ended with the step.
+
+What has finished stays; what the step is part of runs again; what the task's timeout cut off waits again; and a step
+that runs at the end of a workflow begins anew, because that end was not the last one.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from definitions.program import Program
+from reconciler.plan.attempts import OVERDUE, REOPENED
+from reconciler.plan.outcome import BROKEN
+from reconciler.position import Position
+from state.changes import OwnChange, StepAdvanced, TaskAdvanced
+from state.phases import ENDED_STEPS, Signal, StepPhase, TaskPhase
+from state.records import Cause, Json, StepRecord, TaskSnapshot
+
+
+def reopened(
+    task: TaskSnapshot, program: Program, position: Position, cause: Cause, now: datetime
+) -> Iterator[OwnChange]:
+    """The changes beside that of the step itself, in their order; none where nothing had ended with it."""
+    uid = task.record.uid
+    around = {each.path: task.steps[each.path] for each in position.surroundings if each.path in task.steps}
+    failed = task.record.phase is TaskPhase.FAILED
+    kept: dict[str, Json] = {REOPENED: now.isoformat()}
+    for path, row in around.items():
+        if row.phase in BROKEN:
+            yield StepAdvanced(uid, path, Signal.REOPEN, cause, inputs=kept)
+    again = {position.path, *around}
+    for path, row in sorted(task.steps.items()):
+        if path not in again and ((failed and _cut(row)) or _at_the_end(position, row)):
+            yield StepAdvanced(uid, path, Signal.RESET, cause, inputs=kept)
+    if failed:
+        deadline = now + program.timeout if program.timeout else None
+        yield TaskAdvanced(uid, Signal.RETRY, cause, deadline=deadline)
+
+
+def _cut(row: StepRecord) -> bool:
+    """The end of the task's time ended it, not a failure of its own."""
+    broken = row.phase is StepPhase.CANCELLED or (row.phase is StepPhase.FAILED and not row.attempt)
+    return broken and row.message == OVERDUE
+
+
+def _at_the_end(position: Position, row: StepRecord) -> bool:
+    """It belongs to a step that closed a workflow which is not closed any more."""
+    if row.phase not in ENDED_STEPS and row.phase is not StepPhase.QUEUED:
+        return False
+    lasts = [frame.exit for frame in position.frames if frame.exit and not position.within(frame.exit)]
+    return any(row.path == last.path or row.path.startswith(f"{last.path}.") for last in lasts)
