@@ -1,7 +1,7 @@
 """Six small APIs on loopback, so that a newcomer's first workflow has something to call.
 
 They are the APIs of the grade example: api1 echoes a name, api2 needs a while before it knows an age, the others answer
-at once. The service counts what it is asked, by path and by idempotency key, so that anyone can see for themselves that
+at once. api1 is out of order for one name until somebody asks for `/mend`, so that there is a failure to look at. The service counts what it is asked, by path and by idempotency key, so that anyone can see for themselves that
 nothing was called twice. Standard library only, and it never listens beyond this machine.
 """
 
@@ -18,6 +18,8 @@ from reconciler.errors import SettingsError
 
 DEFAULT_LISTEN = "127.0.0.1:9999"
 DEFAULT_NOT_READY = 2
+OUT_OF_ORDER = "dave"
+"""The name that api1 cannot answer for until it is mended."""
 
 Answer = Mapping[str, object]
 
@@ -56,6 +58,7 @@ class DemoService:
     def __init__(self, not_ready: int = DEFAULT_NOT_READY) -> None:
         self.counts = Counts()
         self._not_ready = not_ready
+        self._mended = threading.Event()
         self._answers: Mapping[str, Callable[[Mapping[str, str], str], Answer]] = {
             "/": lambda _query, _key: {"apis": sorted(self._answers), "counts": self.counts.report()["paths"]},
             "/hello": lambda query, _key: {"message": f"hello, {query.get('name', 'world')}"},
@@ -66,16 +69,23 @@ class DemoService:
             "/api5": lambda _query, _key: {"grade": "A"},
             "/api6": lambda _query, _key: {"msg": "ok"},
             "/counts": lambda _query, _key: self.counts.report(),
+            "/mend": lambda _query, _key: self._mend(),
         }
 
     def answer(self, path: str, query: Mapping[str, str], key: str) -> tuple[int, Answer]:
-        """Status and body for one request; everything but `/` and `/counts` is counted."""
+        """Status and body for one request; everything but `/`, `/counts` and `/mend` is counted."""
         reply = self._answers.get(path)
         if reply is None:
             return 404, {"error": f"there is no {path}", "apis": sorted(self._answers)}
-        if path not in {"/", "/counts"}:
+        if path not in {"/", "/counts", "/mend"}:
             self.counts.add(path, key)
+        if path == "/api1" and query.get("name") == OUT_OF_ORDER and not self._mended.is_set():
+            return 503, {"error": f"out of order for {OUT_OF_ORDER}; somebody has to mend it"}
         return 200, reply(query, key)
+
+    def _mend(self) -> Answer:
+        self._mended.set()
+        return {"mended": OUT_OF_ORDER}
 
     def _age(self, query: Mapping[str, str], key: str) -> Answer:
         """All polls of one attempt share the key up to its last part; without a key, those of one name."""

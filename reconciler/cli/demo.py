@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +25,8 @@ from reconciler.cli.children import Child, wait_for
 from reconciler.cli.client import HttpClient, NotFound
 from reconciler.cli.failure import DONE, FAILED, Failure
 from reconciler.cli.repository import Repository
-from reconciler.cli.witness import Witness, check
+from reconciler.cli.witness import Witness, check, get
+from reconciler.demo_service import OUT_OF_ORDER
 
 NAMESPACE = "demo"
 NOT_READY = 3
@@ -92,6 +94,7 @@ class Demonstration:
         self._first_task()
         self._second_task()
         self._crash()
+        self._failure()
         self._read_back()
 
     def _start_service(self) -> None:
@@ -181,8 +184,44 @@ class Demonstration:
             return None
         return task if self._witness.calls(task).get("/api2") else None
 
+    def _failure(self) -> None:
+        _say(f"6. A failure. The service's api1 is out of order for {OUT_OF_ORDER}.")
+        name = f"grade-{OUT_OF_ORDER}"
+        self._commit_task(name, OUT_OF_ORDER)
+        wait_for("the failure", lambda: self._ended(name, "FAILED"), self._controller, _PATIENCE)
+        print(f"   `reconciler why {name}` says:\n")
+        why = self._command("why", f"{NAMESPACE}/{name}", "--server", self._api.address)
+        check("why names the step and what it was answered", "step1" in why and "status 503" in why)
+        get(f"{self._service_address}/mend")
+        print("   Somebody mends the service. A retry is a commit, too:\n")
+        retry = ("--server", self._api.address, "--source", str(self._repository.folder))
+        self._command("retry", f"{NAMESPACE}/{name}", "step1", *retry)
+        wait_for("the retry", lambda: self._ended(name, "FINISHED"), self._controller, _PATIENCE)
+        task = api.get(self._api, f"/tasks/{NAMESPACE}/{name}")
+        calls = self._witness.calls(task)
+        print(f"   {name} is FINISHED: api1 was called {calls['/api1']} times, api5 {calls['/api5']} time.")
+        check(
+            "the retried step has two attempts, and nothing else was done twice",
+            calls["/api1"] == 2 == calls["/api5"] + 1,
+        )
+
+    def _ended(self, name: str, state: str) -> Mapping[str, Any] | None:
+        task = self._task(name)
+        return task if task and task["status"]["state"] == state else None
+
+    def _command(self, *arguments: str) -> str:
+        """Run a command as a person would, and show what it says."""
+        words = [sys.executable, "-m", "reconciler.cli.app", *arguments]
+        done = subprocess.run(words, env=_environment(), capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        for line in (done.stdout + done.stderr).splitlines():
+            print(f"     {line}")
+        print(flush=True)
+        if done.returncode:
+            raise Failure(f"`reconciler {' '.join(arguments)}` ended with {done.returncode}")
+        return done.stdout
+
     def _read_back(self) -> None:
-        _say("6. Reading it back. The API offers, among others:")
+        _say("7. Reading it back. The API offers, among others:")
         for path in ("/", "/api/v1/tasks", f"/api/v1/tasks/{NAMESPACE}/grade-alice", "/api/v1/events", "/openapi.json"):
             print(f"   {self._api.address}{path}")
         path = f"/tasks/{NAMESPACE}/grade-alice/document"

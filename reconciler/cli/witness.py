@@ -42,10 +42,16 @@ class Witness:
         check("no call arrived twice" + (", but perhaps the one cut off" if resent else ""), twice <= resent)
 
     def _keys(self, task: Mapping[str, Any]) -> dict[str, int]:
-        with urlopen(f"{self._address}/counts", timeout=10) as response:  # noqa: S310 - our own child's address
-            counted: dict[str, int] = json.load(response)["keys"]
+        counted: dict[str, int] = get(f"{self._address}/counts")["keys"]
         uid = task["metadata"]["uid"]
         return {text: count for text, count in counted.items() if text.partition(" ")[2].startswith(f"{uid}/")}
+
+
+def get(address: str) -> dict[str, Any]:
+    """The answer of the service to a GET."""
+    with urlopen(address, timeout=10) as response:  # noqa: S310 - our own child's address
+        answer: dict[str, Any] = json.load(response)
+    return answer
 
 
 def check(claim: str, holds: bool) -> None:

@@ -33,7 +33,7 @@ def test_the_demonstration_checks_everything_it_claims_and_leaves_nothing(tmp_pa
     done = subprocess.run(COMMAND, env=environment(tmp_path), capture_output=True, text=True, timeout=80, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("   ok: ") == 15
+    assert done.stdout.count("   ok: ") == 17
     assert "Picked up" in done.stdout
     assert list(tmp_path.iterdir()) == []
     assert children_below(tmp_path) == []

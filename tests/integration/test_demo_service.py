@@ -43,6 +43,16 @@ def test_the_six_apis_answer_as_in_the_example(ask):
     assert ask("/hello?name=world") == {"message": "hello, world"}
 
 
+def test_api1_is_out_of_order_for_one_name_until_it_is_mended(ask):
+    with pytest.raises(HTTPError) as refused:
+        ask("/api1?name=dave")
+    assert (refused.value.code, ask("/api1?name=alice")) == (503, {"name": "alice"})
+
+    ask("/mend")
+
+    assert ask("/api1?name=dave") == {"name": "dave"}
+
+
 def test_api2_is_not_ready_for_the_first_polls_of_each_attempt(ask):
     ages = [ask("/api2?name=a", f"uid/step2.api2/-/1/{number}")["age"] for number in (1, 2, 3)]
     other = ask("/api2?name=a", "uid/step2.api2/-/2/1")["age"]
