@@ -11,6 +11,7 @@ from definitions.definition import Definition
 from definitions.documents import Path
 from definitions.expressions import parse
 from definitions.findings import Finding, Report, suggestion
+from definitions.firing import check_trigger
 from definitions.flow import MAX_STEPS, FlowError, Graph, graph
 from definitions.models import (
     DRIVERS,
@@ -21,7 +22,6 @@ from definitions.models import (
     Task,
     TaskSpec,
     Trigger,
-    TriggerSpec,
     Workflow,
     WorkflowSpec,
 )
@@ -92,9 +92,7 @@ def check_request(target: Definition, find: Find, similar: Similar = no_names) -
         _check_spec(context, model.spec, ("spec",))
     elif isinstance(model, Trigger):
         _check_spec(context, model.spec.task, ("spec", "task"))
-        given = next(each for each in ("cron", "on_commit", "on_change") if getattr(model.spec, each) is not None)
-        place = ("spec", TriggerSpec.model_fields[given].alias or given)
-        context.report.add(place, "W-LATER", "a trigger does not fire in this version", on_key=True)
+        check_trigger(model, context.report)
     return Compiled(None, tuple(context.report.found), context.blocked)
 
 

@@ -5,6 +5,7 @@ Unavailable, and then nothing is removed (design.md rule 3).
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from definitions.library import Library
 from definitions.revision import Revision
@@ -19,6 +20,7 @@ class Complete:
     removes: bool = True
     hold: bool = False  # adopt nothing that is introduced at or before this revision
     older: str = ""  # why what this revision introduces may have run before, although nothing recorded says so
+    looked_at: datetime | None = None  # when a person decided about that: what comes to be later has not run before
 
 
 @dataclass(frozen=True, slots=True)

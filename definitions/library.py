@@ -121,6 +121,11 @@ class Library:
         link = self.links.get(("Task", namespace, name))
         return link.definition if link is not None else None
 
+    def trigger(self, namespace: str, name: str) -> Definition | None:
+        """The trigger in force with this identity."""
+        link = self.links.get(("Trigger", namespace, name))
+        return link.definition if link is not None else None
+
     def unresolved(self, task: Definition) -> str | None:
         """Why what a task or trigger in force runs is not to be had now (state DefinitionRejected); None if it is."""
         link = self.links.get(task.identity)

@@ -155,16 +155,16 @@ MEANINGS: Mapping[str, str] = {
     "Resolve.outputs": "what later steps read",
     # triggers
     "Trigger.control": "suspends it",
-    "TriggerControl.state": "whether it fires",
+    "TriggerControl.state": "whether it fires; what passes while it is suspended is skipped for good",
     "TriggerSpec.task": "what each task runs",
-    "cron": "when, in five fields: minute, hour, day of month, month, day of week",
+    "cron": "when, in five fields: minute, hour, day of month, month, day of week (0 and 7 are Sunday)",
     "timezone": "the zone that `cron` is meant in",
-    "missed": "what happens to times that passed while nobody looked",
+    "missed": "which of the times fire that passed while nobody looked: none, the latest, or all (at most 100)",
     "within": "how late a missed time may still fire",
-    "overlap": "what happens when the last task still runs",
-    "onCommit": "fires at commits",
-    "onChange": "fires when the resolved inputs change",
-    "OnCommit.paths": "patterns of paths, one of which the commit must change",
+    "overlap": "what happens when its last task is not over: skip this one, queue it behind, or revoke the other",
+    "onCommit": "fires at a revision that changes one of these paths, at the tip if several commits come together",
+    "onChange": "fires when a definition that its task uses, or `with`, changes",
+    "OnCommit.paths": "patterns from the root of the repository (`apps/**`, `*.lock`); a commit must change one such path",
 }
 
 

@@ -104,7 +104,10 @@ class Source(Protocol):
         ...
 
     def changed(self, old: str, new: str) -> frozenset[str] | None:
-        """The paths of definition files that differ between two commits; None if the source cannot tell."""
+        """The paths of all files, definitions or not, that differ between two commits; None if the source cannot tell.
+
+        They begin at the root of the repository, whatever path is followed; at the folder's for a folder.
+        """
         ...
 
     def rewound(self, old: str, new: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from state.changes import TaskChange
 from state.records import AttemptRecord, Identity, Uid
+from state.triggers import TriggerChange
 
 Sign = Literal["+", ">", "?", "~", "=", "!", "-", "x"]
 
@@ -59,13 +60,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One decision about one task."""
+    """One decision about one task or trigger."""
 
     sign: Sign
     uid: Uid
     subject: str  # "demo/grade-alice step2.api2"
     what: str
-    changes: tuple[TaskChange, ...] = ()
+    changes: tuple[TaskChange | TriggerChange, ...] = ()
     order: Order | None = None
     claim: Claim | None = None
     denied: tuple[TaskChange, ...] = ()  # instead of `changes`, where the claim finds no room
@@ -79,7 +80,8 @@ class Plan:
     """What happens next. `parked` are the tasks with something that found no room; `notes` change nothing.
 
     `again` are the identities whose files waited for the end of a run that this plan brings: to be compared once more.
-    `served` is the namespace that was given room last, "" if none was.
+    `served` is the namespace that was given room last, "" if none was. `triggers` are those of which a task has ended,
+    which others may wait for.
     """
 
     actions: tuple[Action, ...] = ()
@@ -87,9 +89,10 @@ class Plan:
     notes: tuple[str, ...] = ()
     again: frozenset[Identity] = frozenset()
     served: str = ""
+    triggers: frozenset[Identity] = frozenset()
 
     @property
-    def changes(self) -> tuple[TaskChange, ...]:
+    def changes(self) -> tuple[TaskChange | TriggerChange, ...]:
         return tuple(change for action in self.actions for change in action.changes)
 
     @property

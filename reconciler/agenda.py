@@ -13,8 +13,9 @@ from definitions.desired import Complete, Desired, Unavailable
 from reconciler.actions import Plan
 from reconciler.inbox import News
 from reconciler.observed import Limits
+from reconciler.plan.triggers import CLOCK_BACK
 from state.changes import Activated, Change
-from state.records import Identity, TaskSnapshot, Uid
+from state.records import Identity, TaskSnapshot, TriggerRecord, Uid
 from state.store import Store
 
 SLICE = 1000
@@ -32,11 +33,16 @@ class Agenda:
         self.served = ""  # the namespace that was given room last
         self._store = store
         self._files: deque[Identity] = deque()
+        self._triggers: OrderedDict[Identity, None] = OrderedDict()
+        self._single = 0  # so many of them come one at a time
+        self._changed: set[str] = set()
+        self._clock = _LONG_AGO  # the latest time that was told
         self._activation: Activated | None = None
         self._dirty: OrderedDict[Uid, None] = OrderedDict()
         self._parked: OrderedDict[Uid, None] = OrderedDict()
         self._untried = 0  # of those in line: how many may find room since the last report
         self._quarantined: set[Uid] = set()
+        self._quarantined_triggers: set[Identity] = set()
 
     def start(self, now: datetime) -> None:
         """Everything that is not over is looked at once: that is the whole of recovery."""
@@ -48,56 +54,94 @@ class Agenda:
     def pressing(self) -> bool:
         """Another tick would find something to do at once."""
         in_line = self._untried and self._parked
-        return bool(self._dirty or in_line or (self._files and isinstance(self.desired, Complete)))
+        known = isinstance(self.desired, Complete)
+        return bool(self._dirty or in_line or (known and (self._files or self._triggers)))
 
     @property
     def empty(self) -> bool:
-        """Nothing is to be compared, woken or let in, now or later."""
+        """Nothing is to be compared, woken or let in, now or later; the next time of a trigger is no work yet."""
         if self.pressing or self._parked:
             return False
         _, wake = self._store.due(_LONG_AGO, 0)  # the one in memory may be of something that has ended since
         return wake is None
 
-    def next(self, news: News, limits: Limits, now: datetime) -> tuple[tuple[Uid, ...], tuple[Identity, ...]]:
-        """(the tasks, the identities) of the next tick."""
+    def next(
+        self, news: News, limits: Limits, now: datetime
+    ) -> tuple[tuple[Uid, ...], tuple[Identity, ...], tuple[Identity, ...]]:
+        """(the tasks, the identities of files, the triggers) of the next tick."""
         if news.desired is not None:
             self.desired = self._with_hold(news.desired)
+            self.next_wake = now  # a trigger may have become due while there was nothing to tell what it makes
+        self._note_clock(now)
+        self._triggers.update(dict.fromkeys(news.triggers))
+        self._changed |= news.changed
         self._activation = news.activation or self._activation
         self._files.extend(news.identities)
         if news.reports:
             self._untried = len(self._parked)
         found = dict.fromkeys(report.uid for report in news.reports)
         found.update(dict.fromkeys([*news.tasks, *self._woken(now), *self._next_dirty(), *self._next_in_line(limits)]))
-        return tuple(uid for uid in found if uid not in self._quarantined), self._next_files()
+        return tuple(uid for uid in found if uid not in self._quarantined), self._next_files(), self._next_triggers()
 
-    def settle(self, planned: Plan, known: Mapping[Uid, TaskSnapshot], tasks: Iterable[Uid], now: datetime) -> None:
-        """After a commit: who waits in line, and when the next one wakes. `known` holds `tasks` as they are now."""
-        self._activation = self._activation if self._files else None
+    def settle(
+        self,
+        planned: Plan,
+        known: Mapping[Uid, TaskSnapshot],
+        tasks: Iterable[Uid],
+        now: datetime,
+        triggers: Iterable[TriggerRecord] = (),
+    ) -> None:
+        """After a commit: who waits in line, and when the next one wakes. `known` holds `tasks` as they are now.
+
+        `triggers` are those that were decided about, as they are now.
+        """
+        if not (self._files or self._triggers) and isinstance(self.desired, Complete):
+            self._activation = None
+            self._changed.clear()
         for uid in planned.parked:
             self._parked[uid] = None
         if planned.served:
             self.served, self._untried = planned.served, 0
         self._files.extend(sorted(planned.again))
+        self._triggers.update(dict.fromkeys(sorted(planned.triggers)))
         touched = dict.fromkeys([*tasks, *(action.uid for action in planned.actions)])
-        wakes = [_wake(known[uid], now) for uid in touched if uid in known]
+        wakes = [_later(known[uid].wake_at, now) for uid in touched if uid in known]
+        wakes += [_later(trigger.wake_at, now) for trigger in triggers]
         self.next_wake = min((time for time in (self.next_wake, *wakes) if time), default=None)
 
     def offer_room(self) -> None:
         """The limits have changed: those who wait in line are to be asked again."""
         self._untried = len(self._parked)
 
-    def again(self, tasks: Iterable[Uid], identities: Iterable[Identity]) -> None:
-        """A turn could not be written: the same tasks and files are to be looked at again."""
+    def again(self, tasks: Iterable[Uid], identities: Iterable[Identity], triggers: Iterable[Identity] = ()) -> None:
+        """A turn could not be written: the same tasks, files and triggers are to be looked at again."""
         self._remember(tasks)
         self._files.extend(identities)
+        self._triggers.update(dict.fromkeys(triggers))
 
-    def quarantine(self, tasks: Iterable[Uid]) -> None:
-        """Leave these tasks alone until the next start."""
+    def singly(self, triggers: Iterable[Identity]) -> None:
+        """One of these triggers cannot be decided about: each gets a turn of its own, the next ones."""
+        self._triggers.update(dict.fromkeys(triggers))
+        self._single = len(self._triggers)
+
+    def quarantine(self, tasks: Iterable[Uid], triggers: Iterable[Identity] = ()) -> None:
+        """Leave these tasks and triggers alone until the next start."""
         self._quarantined.update(tasks)
+        self._quarantined_triggers.update(triggers)
+
+    def decided(self, now: datetime) -> None:
+        """A person has decided about the older database: times that come from here on have not fired before."""
+        if isinstance(self.desired, Complete):
+            self.desired = replace(self.desired, looked_at=now)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The paths that the revisions changed about which some trigger has not decided."""
+        return frozenset(self._changed)
 
     def activation(self) -> list[Change]:
         """The revision itself, once all that it asks for is part of this commit or of earlier ones."""
-        return [self._activation] if self._activation and not self._files else []
+        return [self._activation] if self._activation and not (self._files or self._triggers) else []
 
     def _with_hold(self, desired: Desired) -> Desired:
         """What a cold start holds stays held, even if the next revision comes before all its files were compared."""
@@ -111,7 +155,18 @@ class Agenda:
         if self.next_wake is None or self.next_wake > now:
             return []
         woken, self.next_wake = self._store.due(now, SLICE)
+        if isinstance(self.desired, Complete):
+            due, later = self._store.due_triggers(now, SLICE)
+            self._triggers.update(dict.fromkeys(due))
+            self.next_wake = min((time for time in (self.next_wake, later) if time), default=None)
         return woken
+
+    def _note_clock(self, now: datetime) -> None:
+        """After a clock that was far ahead has been put right, what it decided too early is looked at again."""
+        if now + CLOCK_BACK < self._clock:
+            self._triggers.update(dict.fromkeys(self._store.early_triggers(now + CLOCK_BACK)))
+            self._clock = now
+        self._clock = max(self._clock, now)
 
     def _next_dirty(self) -> list[Uid]:
         return [self._dirty.popitem(last=False)[0] for _ in range(min(SLICE, len(self._dirty)))]
@@ -131,8 +186,15 @@ class Agenda:
             return ()
         return tuple(self._files.popleft() for _ in range(min(SLICE, len(self._files))))
 
+    def _next_triggers(self) -> tuple[Identity, ...]:
+        if not isinstance(self.desired, Complete):
+            return ()
+        count = min(1 if self._single else SLICE, len(self._triggers))
+        self._single = max(0, self._single - 1)
+        found = [self._triggers.popitem(last=False)[0] for _ in range(count)]
+        return tuple(identity for identity in found if identity not in self._quarantined_triggers)
 
-def _wake(task: TaskSnapshot, now: datetime) -> datetime | None:
-    """When to look at a task again; a time that has passed and changed nothing counts a breath later, not at once."""
-    wake = task.wake_at
+
+def _later(wake: datetime | None, now: datetime) -> datetime | None:
+    """When to look again; a time that has passed and changed nothing counts a breath later, not at once."""
     return max(wake, now + _BREATH) if wake and wake <= now else wake

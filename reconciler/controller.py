@@ -32,7 +32,7 @@ from reconciler.inbox import Inbox
 from reconciler.loop import Loop, tick
 from reconciler.observed import Limits, Programs
 from reconciler.policy import allowed, allowed_secret
-from reconciler.requests import Request, adoptions, holdings, waiting
+from reconciler.requests import Request, adopted_triggers, adoptions, holdings, waiting
 from reconciler.secrets.env import EnvSecrets
 from reconciler.secrets.file import FileSecrets
 from reconciler.secrets.provider import SecretChain
@@ -255,9 +255,10 @@ class _Controller:
         for request in self._asked():
             if request.file not in self.answers:
                 self.answers[request.file] = self.loop.ticks + 2  # a turn that is under way does not know of it
-                changes = list(adoptions(request, self.reader.held_back()))
-                self.inbox.ask(list(changes), [change.uid for change in changes])
-                log.info("adopting", by=request.by, tasks=len(changes))
+                tasks = list(adoptions(request, self.reader.held_back()))
+                triggers = dict(adopted_triggers(request, self.reader.held_triggers()))
+                self.inbox.ask([*tasks, *triggers.values()], [change.uid for change in tasks], triggers)
+                log.info("adopting", by=request.by, tasks=len(tasks), triggers=len(triggers))
             elif self.answers[request.file] <= self.loop.ticks:
                 await self._decide()
                 request.file.unlink()
@@ -268,6 +269,7 @@ class _Controller:
             async with self.inbox.turn:
                 await asyncio.get_running_loop().run_in_executor(self.writer, self.store.release)
             self.follower.decided()
+            self.loop.agenda.decided(clock.now())
 
     async def _retire(self, now: datetime) -> None:
         """Let the rows of old tasks go, and the logs of those that went earlier; their tombstones stay."""
@@ -277,6 +279,8 @@ class _Controller:
         async with self.inbox.turn:
             old = self.store.finished_before(before)
             surplus = self.store.surplus(keep.per_namespace)
+            with suppress(Full):
+                await asyncio.get_running_loop().run_in_executor(self.writer, self.store.forget_firings, before)
         uids: list[Uid] = list(dict.fromkeys([*old, *surplus]))
         self.retiring = (self.loop.ticks + 2, list(self.logs.uids()))
         if uids:

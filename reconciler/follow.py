@@ -6,23 +6,27 @@ decided by the planner. A source that cannot be read, or a revision that is refu
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import cast
 
 import structlog
 
 from definitions.definition import Definition
 from definitions.desired import Complete
 from definitions.library import DocumentState, Library, build
+from definitions.models import Trigger
 from definitions.revision import Revision, Source, SourceUnavailable, Tree
 from reconciler.inbox import Inbox
+from reconciler.last_good import LastGood, remembered
 from reconciler.plan.acceptance import Refused, refusal
 from reconciler.secrets.provider import SecretChain
 from state.changes import Activated, SourceReported
+from state.questions import Latest
 from state.records import RESTORED_OLDER, DefinitionRecord, Identity, SourceRecord
-from state.store import Latest, Store
+from state.store import Store
 
 Condition = dict[str, str]
 _SECRET = re.compile(r'\{"secret":\s*"([^"]+)"\}')
@@ -39,6 +43,7 @@ class Sighting:
     revision: Revision
     library: Library
     rewound: bool
+    changed: frozenset[str] | None  # the paths of the repository that differ from the revision in force, where known
 
 
 class Follower:
@@ -69,6 +74,7 @@ class Follower:
         self._refused = ""  # the commit that was refused last: it need not be read again
         self._refusal: tuple[Condition, ...] = ()  # why it was refused
         self._standing: tuple[Condition, ...] = ()  # of the revision in force
+        self._stands_in = False
         self._owed: set[Identity] = set()  # tasks that lost their file in a revision which could remove nothing
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="source")
 
@@ -84,13 +90,26 @@ class Follower:
             seen = await loop.run_in_executor(self._thread, self._read)
         except SourceUnavailable as error:
             self._tell(_condition("Ready", "False", error.reason, error.message))
+            await self._stand_in()
             return False
         if seen is not None:
             async with self._inbox.turn:
                 self._judge(seen)
+            await self._stand_in()
         else:
             self._tell(*(self._refusal if self._refused else self._standing))
         return True
+
+    async def _stand_in(self) -> None:
+        """What was in force before this start stays so until a revision is accepted: triggers fire with it."""
+        if self._library or self._stands_in or not self._record.commit:
+            return
+        self._stands_in = True
+        work = asyncio.get_running_loop().run_in_executor(self._thread, remembered, self._record, self._rows.values())
+        revision, library = await work
+        async with self._inbox.turn:
+            desired = Complete(revision, library, removes=False, older=self._store.held)
+            self._inbox.revise(desired, [], None, self._concerned(library))
 
     def close(self) -> None:
         """Let the source go."""
@@ -112,7 +131,12 @@ class Follower:
         library = build(tree, self._source.read, self._library, good, self._drivers)
         before = self._record.commit
         rewound = bool(before) and before != revision.commit and self._source.rewound(before, revision.commit)
-        return Sighting(revision, library, rewound)
+        return Sighting(revision, library, rewound, self._changed(before, revision, library))
+
+    def _changed(self, before: str, revision: Revision, library: Library) -> frozenset[str] | None:
+        """What changed since the revision in force, where a trigger wants to know."""
+        wanted = any(cast("Trigger", each.model).spec.on_commit for each in library.triggers())
+        return self._source.changed(before, revision.commit) if wanted and before else frozenset()
 
     def _with_origins(self, tree: Tree) -> Tree:
         """The tree with who brought each file that is new, changed or gone since the revision in force."""
@@ -127,7 +151,7 @@ class Follower:
 
     def _judge(self, seen: Sighting) -> None:
         known = self._store.identities() if self._library is None or self._owed or self._removes_tasks(seen) else {}
-        live = {identity for identity, latest in known.items() if latest.live and not latest.removed}
+        live = {identity for identity, run in known.items() if run.live and not run.removed and not run.fired}
         refused = refusal(seen.revision, seen.library, live, len(self._rows))
         if refused:
             return self._refuse(seen, refused)
@@ -141,11 +165,28 @@ class Follower:
         removes, older = not seen.library.rejected, self._store.held
         desired = Complete(seen.revision, seen.library, removes=removes, hold=self._hold, older=older)
         self._hold, self._refused = False, ""
-        activation = self._activation(seen)
+        activation, concerned = self._activation(seen), self._concerned(seen.library)
+        changed = seen.changed
+        if changed is None:  # the source cannot tell, so what is known of definitions has to do
+            changed = frozenset(
+                {each.path for each in activation.definitions} | {path for path, _ in activation.removed}
+            )
         _tell_rejected(seen.library, self._library)
         self._library = seen.library
-        self._inbox.revise(desired, sorted(identities), activation)
+        self._inbox.revise(desired, sorted(identities), activation, concerned, changed)
         return None
+
+    def _concerned(self, library: Library) -> list[Identity]:
+        """The triggers to look at for a revision: what is new, different or gone, and all that look at revisions.
+
+        At the first one all of them, and those that are gone and have tasks which may wait for each other.
+        """
+        known = self._store.triggers(self._record.name)
+        files = {(each.namespace, each.name): each for each in library.triggers()}
+        old = {identity for identity, each in known.items() if identity in files and not _looks(files[identity])}
+        same = {identity for identity in old if known[identity].digest == files[identity].digest}
+        first = {*files, *self._store.firing()} if self._library is None else set()
+        return sorted((files.keys() - same) | (known.keys() - files.keys()) | first)
 
     def _removes_tasks(self, seen: Sighting) -> bool:
         before = self._library.tasks() if self._library else ()
@@ -208,34 +249,6 @@ class Follower:
         return self._secrets.lengths(named)
 
 
-class LastGood(Mapping[str, Sequence[Definition]]):
-    """The last good definitions of each path, as the database remembers them; parsed only where one is asked for."""
-
-    def __init__(self, rows: Iterable[DefinitionRecord]) -> None:
-        self._rows: dict[str, list[DefinitionRecord]] = {}
-        for row in rows:
-            if row.text:
-                self._rows.setdefault(row.path, []).append(row)
-
-    def __getitem__(self, path: str) -> Sequence[Definition]:
-        return tuple(found for row in self._rows[path] if (found := self._definition(row)))
-
-    @staticmethod
-    def _definition(row: DefinitionRecord) -> Definition | None:
-        """What a row holds; None if another release kept it, whose definitions do not fit the models any more."""
-        place = (row.path, row.index, row.blob, row.commit)
-        try:
-            return Definition.from_text(row.kind, row.namespace, row.name, row.text, *place)
-        except ValueError:
-            return None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
 def _tell_rejected(library: Library, before: Library | None) -> None:
     """Each file that is newly rejected, on one line with its place; of many the first ones."""
     known = before.rejected if before else {}
@@ -251,9 +264,15 @@ def _differing(library: Library, known: Mapping[Identity, Latest]) -> set[Identi
     told = {identity: (each.digest, each.removed) for identity, each in known.items()}
     files = {(task.namespace, task.name): (task.digest, False) for task in library.tasks()}
     changed = {identity for identity, said in files.items() if told.get(identity) != said}
-    orphans = {identity for identity, each in known.items() if each.live and identity not in files}
+    lost = {identity for identity, each in known.items() if each.live and (each.digest or not each.fired)}
+    orphans = lost - files.keys()
     waiting = {(task.namespace, task.name) for task in library.tasks() if library.unresolved(task)}
     return changed | orphans | waiting
+
+
+def _looks(trigger: Definition) -> bool:
+    """Whether a trigger looks at every revision, having no times of its own."""
+    return cast("Trigger", trigger.model).spec.cron is None
 
 
 def _touched(before: Library, after: Library) -> set[Identity]:

@@ -4,12 +4,14 @@ Putting something in is all that anyone outside the loop may do to it; the loop 
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from definitions.desired import Desired
 from reconciler.judgement import Report
 from state.changes import Activated, SourceReported, TaskChange
 from state.records import Identity, Uid
+from state.triggers import TriggerChange
 
 
 @dataclass(slots=True)
@@ -19,10 +21,14 @@ class News:
     reports: list[Report] = field(default_factory=list)
     desired: Desired | None = None
     identities: list[Identity] = field(default_factory=list)  # whose files may say something new
+    triggers: list[Identity] = field(default_factory=list)  # to decide about without further reason
+    changed: set[str] = field(default_factory=set)  # the paths of the repository that revisions since have changed
     activation: Activated | None = None
     source: SourceReported | None = None
     tasks: list[Uid] = field(default_factory=list)  # to look at without further reason
-    changes: list[TaskChange] = field(default_factory=list)  # asked for by an operator, or due by retention
+    changes: list[TaskChange | TriggerChange] = field(
+        default_factory=list
+    )  # asked for by an operator, or due by retention
 
 
 class Inbox:
@@ -42,10 +48,22 @@ class Inbox:
         self._news.reports.append(report)
         self._arrived.set()
 
-    def revise(self, desired: Desired, identities: list[Identity], activation: Activated) -> None:
-        """A revision is to be in force; `identities` are the task files that may say something new."""
-        self._news.desired, self._news.activation = desired, activation
+    def revise(
+        self,
+        desired: Desired,
+        identities: list[Identity],
+        activation: Activated | None,
+        triggers: Iterable[Identity] = (),
+        changed: Iterable[str] = (),
+    ) -> None:
+        """A revision is to be in force; `identities` are the task files that may say something new.
+
+        `activation` is None for what was in force before this start. `changed` are paths of the repository.
+        """
+        self._news.desired, self._news.activation = desired, activation or self._news.activation
         self._news.identities += identities
+        self._news.triggers += triggers
+        self._news.changed.update(changed)
         self._arrived.set()
 
     def tell(self, source: SourceReported) -> None:
@@ -53,10 +71,13 @@ class Inbox:
         self._news.source = source
         self._arrived.set()
 
-    def ask(self, changes: list[TaskChange], tasks: list[Uid]) -> None:
-        """Changes that were decided elsewhere, and the tasks to look at for them."""
+    def ask(
+        self, changes: list[TaskChange | TriggerChange], tasks: list[Uid], triggers: Iterable[Identity] = ()
+    ) -> None:
+        """Changes that were decided elsewhere, and the tasks and triggers to look at for them."""
         self._news.changes += changes
         self._news.tasks += tasks
+        self._news.triggers += triggers
         self._arrived.set()
 
     def put_back(self, news: News) -> None:
@@ -64,6 +85,8 @@ class Inbox:
         later, self._news = self._news, news
         self._news.reports += later.reports
         self._news.identities += later.identities
+        self._news.triggers += later.triggers
+        self._news.changed |= later.changed
         self._news.tasks += later.tasks
         self._news.changes += later.changes
         self._news.desired = later.desired or news.desired

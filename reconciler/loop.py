@@ -10,6 +10,7 @@ from datetime import datetime
 
 import structlog
 
+from definitions.desired import Complete
 from reconciler.actions import Plan
 from reconciler.agenda import Agenda
 from reconciler.dispatch import Dispatch
@@ -17,12 +18,14 @@ from reconciler.drivers.protocol import Running
 from reconciler.inbox import Inbox, News
 from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed, Programs
+from reconciler.plan.due import candidates
 from reconciler.plan.whole import plan
 from state.changes import Change, Retired, TaskChange, uid_of
 from state.errors import StateError
-from state.phases import IllegalTransition, TaskPhase
-from state.records import Identity, TaskRecord, TaskSnapshot, Uid
+from state.phases import IllegalTransition, TaskPhase, TriggerPhase
+from state.records import Identity, Snapshot, TaskRecord, TaskSnapshot, Uid
 from state.store import Committed, Store
+from state.triggers import TriggerChange, trigger_of
 
 Commit = Callable[[Sequence[Change], datetime], Awaitable[Committed]]
 
@@ -31,20 +34,28 @@ log = structlog.get_logger("reconciler.loop")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one tick is about: these tasks, and the files of these identities."""
+    """What one tick is about: these tasks, the files of these identities, and these triggers."""
 
     news: News
     tasks: tuple[Uid, ...]
     identities: tuple[Identity, ...] = ()
+    triggers: tuple[Identity, ...] = ()
 
     def of(self, uid: Uid) -> "Scope":
         """The same news for one task alone, without files."""
         reports = [report for report in self.news.reports if report.uid == uid]
-        changes = [change for change in self.news.changes if uid_of(change) == uid]
+        changes = [change for change in self.news.changes if _subject(change) == uid]
         return Scope(News(reports=reports, changes=changes), (uid,))
 
-    def without_tasks(self) -> "Scope":
-        """The rest of it: the files and the source."""
+    def of_triggers(self) -> "Scope":
+        """The triggers alone, and what was asked for them."""
+        changes: list[TaskChange | TriggerChange] = [
+            change for change in self.news.changes if isinstance(change, TriggerChange)
+        ]
+        return Scope(News(changes=changes), (), triggers=self.triggers)
+
+    def of_files(self) -> "Scope":
+        """The files and the source alone."""
         return Scope(News(source=self.news.source), (), self.identities)
 
 
@@ -71,13 +82,22 @@ class Loop:
         self.agenda = Agenda(store)
         self.ticks = 0
 
-    def observe(self, scope: Scope) -> Observed:
+    def observe(self, scope: Scope, now: datetime) -> Observed:
         """The slice of the world that the tick is about, its programs compiled."""
-        snapshot = self.store.snapshot(scope.tasks, scope.identities)
+        snapshot = self._snapshot(scope, now)
         pins = {task.record.pins for task in snapshot.tasks.values() if task.record.pins and _goes_on(task.record)}
         programs = {digests: self.programs.get(digests) for digests in pins}
         where = (frozenset(scope.identities), self.dispatch.flying, self.limits, self.agenda.served)
-        return Observed(snapshot, programs, *where)
+        return Observed(snapshot, programs, *where, frozenset(scope.triggers), self.agenda.changed)
+
+    def _snapshot(self, scope: Scope, now: datetime) -> Snapshot:
+        """The rows of the slice, and whether the tasks that its triggers may make now ran before."""
+        snapshot = self.store.snapshot(scope.tasks, scope.identities, scope.triggers)
+        if not scope.triggers or not isinstance(self.agenda.desired, Complete):
+            return snapshot
+        seen = Observed(snapshot, triggers=frozenset(scope.triggers), changed=self.agenda.changed)
+        made = list(candidates(self.agenda.desired, seen, now))
+        return self.store.snapshot(scope.tasks, [*scope.identities, *made], scope.triggers) if made else snapshot
 
     def judge(self, news: News, observed: Observed, now: datetime) -> list[TaskChange]:
         """What the reports change, one after the other; a late or doubled one changes nothing."""
@@ -114,7 +134,7 @@ async def tick(loop: Loop, now: datetime) -> Plan:
         return await turn(loop, scope, now)
     except StateError:
         loop.inbox.put_back(news)
-        loop.agenda.again(scope.tasks, scope.identities)
+        loop.agenda.again(scope.tasks, scope.identities, scope.triggers)
         raise
     except Exception:
         log.exception("a turn failed; its tasks are tried one by one")
@@ -124,13 +144,13 @@ async def tick(loop: Loop, now: datetime) -> Plan:
 async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     """Decide about one scope, write it, and begin what it orders."""
     news = scope.news
-    asked, observed = _asked(news.changes, loop.observe(scope), now)
+    asked, observed = _asked(news.changes, loop.observe(scope, now), now)
     judged = loop.judge(news, observed, now)
     planned = plan(loop.agenda.desired, observed.after(judged, now), now)
     changes: list[Change] = [*asked, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
     committed = await loop.commit(changes, now)
     known = {**observed.snapshot.tasks, **committed.snapshot.tasks}  # an empty commit answers with nothing
-    loop.agenda.settle(planned, known, scope.tasks, now)
+    loop.agenda.settle(planned, known, scope.tasks, now, committed.snapshot.triggers.values())
     for report in news.reports:
         if _recorded(report, known):
             loop.dispatch.release(report)
@@ -141,16 +161,19 @@ async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
 
 
 async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:
-    """The same scope in small turns; a task that still fails is left alone until the next start, and named."""
+    """The same scope in small turns; what still fails is left alone until the next start, and named."""
     plans = []
-    for part in (scope.without_tasks(), *(scope.of(uid) for uid in scope.tasks)):
+    if len(scope.triggers) > 1:
+        loop.agenda.singly(scope.triggers)
+    alone = [scope.of_triggers()] if len(scope.triggers) == 1 else []
+    for part in (*alone, scope.of_files(), *map(scope.of, scope.tasks)):
         try:
             plans.append(await turn(loop, part, now))
         except StateError:
             raise
         except Exception:
-            loop.agenda.quarantine(part.tasks)
-            log.exception("a task is left alone until the next start", tasks=part.tasks)
+            loop.agenda.quarantine(part.tasks, part.triggers)
+            log.exception("something is left alone until the next start", tasks=part.tasks, triggers=part.triggers)
     actions = tuple(action for each in plans for action in each.actions)
     return Plan(actions, frozenset(uid for each in plans for uid in each.parked))
 
@@ -160,13 +183,20 @@ def _goes_on(record: TaskRecord) -> bool:
     return record.live or record.phase is TaskPhase.FAILED
 
 
-def _asked(changes: Iterable[TaskChange], observed: Observed, now: datetime) -> tuple[list[TaskChange], Observed]:
+def _asked(
+    changes: Iterable[TaskChange | TriggerChange], observed: Observed, now: datetime
+) -> tuple[list[TaskChange | TriggerChange], Observed]:
     """What was asked for and still fits, and the world after it; what was asked for twice fits once.
 
     A run whose file is compared in this turn is not let go in it: retention asks again.
     """
-    fitting: list[TaskChange] = []
+    fitting: list[TaskChange | TriggerChange] = []
     for change in changes:
+        if isinstance(change, TriggerChange):
+            if _waits_for_it(change, observed):
+                observed = observed.after([change], now)
+                fitting.append(change)
+            continue
         task = observed.snapshot.tasks.get(uid_of(change))
         compared = task is not None and task.record.identity in observed.identities
         if task is None or (compared and isinstance(change, Retired)):
@@ -187,6 +217,15 @@ def _recorded(report: Report, tasks: Mapping[Uid, TaskSnapshot]) -> bool:
     if attempt is None or not isinstance(told, Running):
         return False
     return (attempt.number, attempt.call, attempt.handle) == (report.attempt, report.call, told.handle)
+
+
+def _waits_for_it(change: TriggerChange, observed: Observed) -> bool:
+    trigger = observed.snapshot.triggers.get(trigger_of(change))
+    return trigger is not None and trigger.phase is TriggerPhase.UNADOPTED
+
+
+def _subject(change: TaskChange | TriggerChange) -> Uid:
+    return trigger_of(change) if isinstance(change, TriggerChange) else uid_of(change)
 
 
 def _source(news: News) -> Iterable[Change]:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from definitions.library import program_of
 from definitions.program import Program
-from state.changes import TaskChange
+from state.changes import Change
 from state.fold import apply
 from state.records import Identity, Pin, Snapshot, TaskRecord, TaskSnapshot, Uid
 
@@ -39,11 +39,13 @@ class Observed:
     flying: frozenset[Place] = frozenset()
     limits: Limits = Limits()
     served: str = ""  # the namespace that was given room last: the others come before it
+    triggers: frozenset[Identity] = frozenset()  # to be decided about
+    changed: frozenset[str] = frozenset()  # the paths of the repository that the revisions since the last turn changed
 
     def program(self, record: TaskRecord) -> Program:
         return self.programs[record.pins]
 
-    def after(self, changes: Iterable[TaskChange], at: datetime) -> "Observed":
+    def after(self, changes: Iterable[Change], at: datetime) -> "Observed":
         """The same slice once `changes` are written."""
         return replace(self, snapshot=apply(self.snapshot, changes, at).snapshot)
 

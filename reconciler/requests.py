@@ -12,7 +12,8 @@ import structlog
 
 from state.changes import AttemptAdvanced, Held, TaskAdvanced
 from state.phases import Signal, TaskPhase
-from state.records import Cause, TaskRecord, TaskSnapshot
+from state.records import Cause, Identity, TaskRecord, TaskSnapshot, TriggerRecord
+from state.triggers import TriggerAdopted
 
 log = structlog.get_logger("reconciler.requests")
 
@@ -68,3 +69,11 @@ def adoptions(request: Request, records: Collection[TaskRecord]) -> Iterator[Tas
             yield TaskAdvanced(record.uid, Signal.ADOPT, cause)
         if wanted and record.held:
             yield Held(record.uid, "", cause)
+
+
+def adopted_triggers(request: Request, records: Collection[TriggerRecord]) -> Iterator[tuple[Identity, TriggerAdopted]]:
+    """The triggers that `request` lets fire from now on."""
+    cause = Cause("operator", request.file.name, request.by, "reconciler adopt")
+    for record in records:
+        if request.selection is None or f"{record.namespace}/{record.name}" in request.selection:
+            yield record.identity, TriggerAdopted(record.uid, cause)

@@ -129,14 +129,15 @@ def attempt(record: AttemptRecord, task_name: str = "") -> Document:
 
 
 def event(record: Event, identity: tuple[str, str] = ("", "")) -> Document:
-    """One state change with its cause. `identity` is (namespace, name) of its task, empty if that is gone."""
-    cause = record.cause
+    """One state change with its cause. `identity` is (namespace, name) of its task or trigger, empty if that is gone."""
+    cause, of_trigger = record.cause, record.subject == "trigger"
     return {
         "sequence": record.sequence,
         "at": moment(record.at),
         "uid": record.uid,
         "namespace": identity[0],
-        "task": identity[1],
+        "task": "" if of_trigger else identity[1],
+        "trigger": identity[1] if of_trigger else "",
         "subject": record.subject,
         "path": record.path,
         "attempt": record.attempt,
@@ -248,7 +249,7 @@ def _task_status(record: TaskRecord, reason: str, message: str, finish: datetime
         "outputs": record.outputs,
         "control": dict(record.control),
         "deletePolicy": record.delete_policy,
-        "source": {"name": record.source, **_origin(record.origin)},
+        "source": {"name": record.source, "trigger": record.trigger, **_origin(record.origin)},
     }
 
 

@@ -45,3 +45,14 @@ def breaks(connection: sqlite3.Connection, uid: str) -> Iterator[tuple[str, str]
         untold = phase if subject == "step" and phase == "waiting" else ""
         if told.get((subject, path, number), untold) != phase:
             yield "a phase that no event told", f"{uid} {subject} {path} {phase}"
+
+
+def trigger_breaks(connection: sqlite3.Connection, uid: str) -> Iterator[tuple[str, str]]:
+    """The same for the trigger `uid`, of whose history retention may have let the beginning go."""
+    (head,) = connection.execute("SELECT anchor FROM triggers WHERE uid = ?", (uid,)).fetchone()
+    for row in connection.execute(_EVENTS, (uid,)):
+        if row[HASH] != link(head, row):
+            yield "the history of a trigger was changed", f"{uid} event {row[SEQUENCE]}"
+        head = row[HASH]
+    if connection.execute("SELECT head FROM triggers WHERE uid = ?", (uid,)).fetchone() != (head,):
+        yield "the history of a trigger does not end where it should", uid

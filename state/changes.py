@@ -24,6 +24,7 @@ from state.records import (
     Uid,
     replace,
 )
+from state.triggers import TriggerChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,16 @@ class Held:
     @property
     def reason(self) -> str:
         return RESTORED_OLDER if self.message else "Adopted"
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The run of its trigger that a task waited behind has ended: it may begin."""
+
+    uid: Uid
+    cause: Cause
+    reason: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +182,12 @@ class SourceReported:
     source: SourceRecord
 
 
-OwnChange = Controlled | Noted | Held | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
+OwnChange = (
+    Controlled | Noted | Held | Released | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
+)
 """What happens to a task between its admission and its retirement."""
 TaskChange = Admitted | OwnChange | Retired
-Change = TaskChange | Activated | SourceReported
+Change = TaskChange | TriggerChange | Activated | SourceReported
 
 
 def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[TaskSnapshot, Event | None]:
@@ -198,12 +211,14 @@ def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[Task
             return _noted(task, change, at)
         case Held():
             return _held(task, change, at)
+        case Released():
+            return _released(task, change, at)
         case _:
             assert_never(change)
 
 
 def uid_of(change: TaskChange) -> Uid:
-    """The task that a change concerns."""
+    """The task that a change of a task concerns."""
     match change:
         case Admitted():
             return change.task.uid
@@ -328,6 +343,14 @@ def _noted(task: TaskSnapshot, change: Noted, at: datetime) -> tuple[TaskSnapsho
 def _held(task: TaskSnapshot, change: Held, at: datetime) -> tuple[TaskSnapshot, Event]:
     old = task.record
     new = replace(old, held=change.message, restored=True)
+    return TaskSnapshot(new, task.steps, task.attempts), event_of(
+        old.uid, at, "task", "", 0, old.phase, change, old.phase
+    )
+
+
+def _released(task: TaskSnapshot, change: Released, at: datetime) -> tuple[TaskSnapshot, Event]:
+    old = task.record
+    new = replace(old, behind="", reason=change.reason, message=change.message)
     return TaskSnapshot(new, task.steps, task.attempts), event_of(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )

@@ -25,6 +25,7 @@ from state.changes import (
 )
 from state.phases import IllegalTransition
 from state.records import AttemptRecord, Event, Snapshot, TaskSnapshot, Uid
+from state.triggers import TriggerChange, apply_to_trigger, trigger_of
 from state.usage import Meter
 
 
@@ -38,6 +39,7 @@ class Applied:
     steps: frozenset[tuple[Uid, str]]
     attempts: tuple[AttemptRecord, ...]  # the last version of each, also of those that a newer attempt replaced
     retired: frozenset[Uid]
+    triggers: frozenset[Uid] = frozenset()
 
 
 def apply(snapshot: Snapshot, changes: Iterable[Change], at: datetime) -> Applied:
@@ -49,7 +51,9 @@ def apply(snapshot: Snapshot, changes: Iterable[Change], at: datetime) -> Applie
     """
     fold = _Fold(snapshot)
     for change in changes:
-        if not isinstance(change, Activated | SourceReported):
+        if isinstance(change, TriggerChange):
+            fold.add_trigger(change, at)
+        elif not isinstance(change, Activated | SourceReported):
             fold.add(change, at)
     return fold.applied(snapshot)
 
@@ -65,6 +69,14 @@ class _Fold:
         self.steps: set[tuple[Uid, str]] = set()
         self.attempts: dict[tuple[Uid, str, int], AttemptRecord] = {}
         self.retired: set[Uid] = set()
+        self.triggers = dict(snapshot.triggers)
+        self.decided: set[Uid] = set()
+
+    def add_trigger(self, change: TriggerChange, at: datetime) -> None:
+        uid = trigger_of(change)
+        self.triggers[uid], event = apply_to_trigger(self.triggers.get(uid), change, at)
+        self.decided.add(uid)
+        self.events.append(event)
 
     def add(self, change: TaskChange, at: datetime) -> None:
         uid = uid_of(change)
@@ -108,10 +120,15 @@ class _Fold:
     def applied(self, snapshot: Snapshot) -> Applied:
         if self.retired & {*self.touched, *(uid for uid, _ in self.steps), *(uid for uid, _, _ in self.attempts)}:
             raise IllegalTransition("a task is retired on its own, not together with another change of it")
-        after = Snapshot(self.tasks, snapshot.runs, self.meter.usage(), snapshot.epoch)
-        attempts = tuple(self.attempts.values())
+        after = Snapshot(self.tasks, snapshot.runs, self.meter.usage(), snapshot.epoch, self.triggers)
         return Applied(
-            after, tuple(self.events), frozenset(self.touched), frozenset(self.steps), attempts, frozenset(self.retired)
+            after,
+            tuple(self.events),
+            frozenset(self.touched),
+            frozenset(self.steps),
+            tuple(self.attempts.values()),
+            frozenset(self.retired),
+            frozenset(self.decided),
         )
 
 

@@ -12,7 +12,7 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from state.chain import breaks
+from state.chain import breaks, trigger_breaks
 from state.database import connect_reader, require_ours
 from state.errors import Unreadable
 from state.folder import StateFolder
@@ -27,13 +27,17 @@ from state.rows import (
     STEPS,
     TASKS,
     TOMBSTONES,
+    TRIGGERS,
     ForeignRow,
     Table,
     to_microseconds,
 )
 from state.wal import log_of, read_log
 
-_TABLES: tuple[Table[Any], ...] = (TASKS, STEPS, ATTEMPTS, EVENTS, PINS, TOMBSTONES, DEFINITIONS, SOURCES, REVISIONS)
+_TABLES: tuple[Table[Any], ...] = (
+    *(TASKS, STEPS, ATTEMPTS, EVENTS, PINS, TOMBSTONES),
+    *(DEFINITIONS, SOURCES, REVISIONS, TRIGGERS),
+)
 
 _REFERENCES = {
     "a step without its task": "SELECT uid || ' ' || path FROM steps WHERE uid NOT IN (SELECT uid FROM tasks)",
@@ -43,7 +47,8 @@ _REFERENCES = {
         AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = s.uid AND a.path = s.path AND a.number = s.attempt)""",
     "an unfinished attempt that another followed": """SELECT a.uid || ' ' || a.path || ' ' || a.number FROM attempts a
         JOIN steps s ON s.uid = a.uid AND s.path = a.path WHERE a.ended_at IS NULL AND a.number < s.attempt""",
-    "an event without its task": "SELECT sequence FROM events WHERE uid NOT IN (SELECT uid FROM tasks)",
+    "an event without its task": """SELECT sequence FROM events
+        WHERE uid NOT IN (SELECT uid FROM tasks UNION ALL SELECT uid FROM triggers)""",
     "a wake-up without its task": "SELECT uid FROM wakes WHERE uid NOT IN (SELECT uid FROM tasks)",
     "a label without its task": "SELECT name FROM labels WHERE number NOT IN (SELECT number FROM tasks)",
     "a task without its tombstone": "SELECT uid FROM tasks WHERE uid NOT IN (SELECT uid FROM tombstones WHERE retired = 0)",
@@ -115,6 +120,8 @@ def _pins(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _histories(connection: sqlite3.Connection) -> Iterator[Finding]:
     for (uid,) in connection.execute("SELECT uid FROM tasks").fetchall():
         yield from starmap(Finding, breaks(connection, uid))
+    for (uid,) in connection.execute("SELECT uid FROM triggers").fetchall():
+        yield from starmap(Finding, trigger_breaks(connection, uid))
 
 
 def _references(connection: sqlite3.Connection) -> Iterator[Finding]:

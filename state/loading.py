@@ -11,8 +11,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from state.records import AttemptRecord, Identity, StepRecord, TaskRecord, TaskSnapshot, Tombstone, Uid, Usage
-from state.rows import ATTEMPTS, SETTLED, STEPS, TASKS, TOMBSTONES, Row
+from state.records import (
+    AttemptRecord,
+    Identity,
+    StepRecord,
+    TaskRecord,
+    TaskSnapshot,
+    Tombstone,
+    TriggerRecord,
+    Uid,
+    Usage,
+)
+from state.rows import ATTEMPTS, SETTLED, STEPS, TASKS, TOMBSTONES, TRIGGERS, Row
 
 R = TypeVar("R", StepRecord, AttemptRecord)
 Stamp = tuple[str, str, int, int | None, int]
@@ -31,6 +41,12 @@ _LATEST = """SELECT t.uid, max(t.run) FROM json_each(?) j
 _GONE = f"""SELECT {TOMBSTONES.selected("t")} FROM json_each(?) j
   JOIN tombstones t ON t.namespace = json_extract(j.value, '$[0]') AND t.name = json_extract(j.value, '$[1]')
   WHERE t.retired = 1 AND {SETTLED} ORDER BY t.run"""
+_TRIGGERS = f"SELECT head, {TRIGGERS.columns} FROM triggers WHERE {_GIVEN}"
+_NAMED_TRIGGERS = """SELECT t.uid FROM json_each(?) j
+  JOIN triggers t ON t.namespace = json_extract(j.value, '$[0]') AND t.name = json_extract(j.value, '$[1]')"""
+_MADE = """SELECT t.uid FROM json_each(?) j
+  JOIN tasks t ON t.namespace = json_extract(j.value, '$[0]') AND t."trigger" = json_extract(j.value, '$[1]')
+  WHERE t."trigger" <> '' AND t.live = 1 ORDER BY t.number"""
 _BUSY = """SELECT namespace, driver, count(*) FROM attempts
   WHERE ended_at IS NULL AND (phase <> 'polling' OR call > answered) GROUP BY namespace, driver"""
 _GROUPS = "SELECT job, count(*) FROM attempts WHERE ended_at IS NULL GROUP BY job"
@@ -64,6 +80,13 @@ class Ended:
         self._records[stamp] = attempt
         if len(self._records) > self._size:
             self._records.popitem(last=False)
+
+
+class LoadedTrigger(NamedTuple):
+    """A trigger and the hash of its last event."""
+
+    record: TriggerRecord
+    head: str
 
 
 class Records(NamedTuple):
@@ -131,6 +154,23 @@ def load_gone(
         identity = (each.namespace, each.name)
         found[identity] = (*found.get(identity, ()), each)
     return found
+
+
+def load_triggers(connection: sqlite3.Connection, uids: Collection[Uid]) -> dict[Uid, LoadedTrigger]:
+    """Those of the triggers `uids` that there are."""
+    rows = connection.execute(_TRIGGERS, (json.dumps(list(uids)),))
+    found = (LoadedTrigger(TRIGGERS.record(row[1:]), row[0]) for row in rows)
+    return {each.record.uid: each for each in found}
+
+
+def triggers_named(connection: sqlite3.Connection, identities: Collection[Identity]) -> list[Uid]:
+    """The triggers that are or were called so, in every source."""
+    return [uid for (uid,) in connection.execute(_NAMED_TRIGGERS, (json.dumps(list(identities)),))]
+
+
+def live_of_triggers(connection: sqlite3.Connection, identities: Collection[Identity]) -> list[Uid]:
+    """The tasks that triggers called so have made and that are not over, in the order of their admission."""
+    return [uid for (uid,) in connection.execute(_MADE, (json.dumps(list(identities)),))]
 
 
 def load_usage(connection: sqlite3.Connection) -> Usage:

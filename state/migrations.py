@@ -129,6 +129,30 @@ def inputs_of_steps(database: Database) -> None:
     database.execute("PRAGMA user_version = 2")
 
 
+_TRIGGERS = (
+    """CREATE TABLE triggers (
+  uid TEXT PRIMARY KEY, source TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, origin TEXT NOT NULL,
+  digest TEXT NOT NULL, schedule TEXT NOT NULL,
+  phase TEXT NOT NULL CHECK (phase IN ('active', 'suspended', 'unadopted', 'removed')),
+  since INTEGER NOT NULL, decided INTEGER NOT NULL, seen TEXT NOT NULL, wake_at INTEGER, reason TEXT NOT NULL,
+  message TEXT NOT NULL, head TEXT NOT NULL DEFAULT '', anchor TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX triggers_identity ON triggers (namespace, name, source)",
+    "CREATE INDEX triggers_wake ON triggers (wake_at) WHERE wake_at IS NOT NULL",
+    "ALTER TABLE tasks ADD COLUMN \"trigger\" TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tasks ADD COLUMN behind TEXT NOT NULL DEFAULT ''",
+    """CREATE INDEX tasks_trigger ON tasks (namespace, "trigger", live, number) WHERE "trigger" <> ''""",
+)
+
+
+@MIGRATIONS()
+def triggers(database: Database) -> None:
+    """Triggers, and the tasks that they make."""
+    for statement in _TRIGGERS:
+        database.execute(statement)
+    database.execute("PRAGMA user_version = 3")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

@@ -71,6 +71,15 @@ class AttemptPhase(_Word):
     LOST = "lost"
 
 
+class TriggerPhase(_Word):
+    """How a trigger stands. Its file alone decides, so there is no table of its transitions."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    UNADOPTED = "unadopted"
+    REMOVED = "removed"
+
+
 class Signal(StrEnum):
     """What can happen to a phase. A step that runs others is reopened with one of them; what is reset begins anew."""
 

@@ -18,18 +18,20 @@ from state.database import damaged
 from state.folder import StateFolder
 from state.loading import latest_runs, load_gone, load_tasks, remembered
 from state.pages import LIMIT, Clause, Page, TaskFilter, after, paged, task_clauses, where
-from state.phases import AttemptPhase, State, TaskPhase
+from state.phases import AttemptPhase, State, TaskPhase, TriggerPhase
 from state.reading import Reading
 from state.records import (
     AttemptRecord,
     DefinitionRecord,
     Event,
+    Identity,
     Pin,
     RevisionRecord,
     SourceRecord,
     TaskRecord,
     TaskSnapshot,
     Tombstone,
+    TriggerRecord,
     Uid,
 )
 from state.rows import (
@@ -40,6 +42,7 @@ from state.rows import (
     REVISIONS,
     SOURCES,
     TASKS,
+    TRIGGERS,
     Cell,
     from_microseconds,
     to_microseconds,
@@ -47,6 +50,7 @@ from state.rows import (
 
 _DEFINITION_PLACE = ("source", "path", '"index"')
 _REMEMBERED = 2048
+_TRIGGER_PLACE = ("namespace", "name", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,46 @@ class Reader:
         clauses += after(("number",), cursor, (int,), descending=True)
         rows = self._page(f"number, {REVISIONS.columns} FROM revisions", clauses, "number DESC", limit)
         return paged(rows, _bounded(limit), REVISIONS.record, 1)
+
+    def triggers(
+        self, *, namespace: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[TriggerRecord]:
+        """The triggers that are in force, by namespace, name and source."""
+        clauses: list[Clause] = [("phase <> ?", (TriggerPhase.REMOVED.value,))]
+        clauses += [("namespace = ?", (namespace,))] if namespace is not None else []
+        clauses += after(_TRIGGER_PLACE, cursor, (str, str, str))
+        place = ", ".join(_TRIGGER_PLACE)
+        rows = self._page(f"{place}, {TRIGGERS.columns} FROM triggers", clauses, place, limit)
+        return paged(rows, _bounded(limit), TRIGGERS.record, 3)
+
+    def trigger(self, namespace: str, name: str) -> TriggerRecord | None:
+        """One trigger, also one whose file is gone; of several sources the one that is in force."""
+        statement = f"""SELECT {TRIGGERS.columns} FROM triggers WHERE namespace = ? AND name = ?
+          ORDER BY phase = ?, source LIMIT 1"""
+        rows = self._rows(statement, namespace, name, TriggerPhase.REMOVED.value)
+        return next(map(TRIGGERS.record, rows), None)
+
+    def held_triggers(self) -> list[TriggerRecord]:
+        """The triggers that wait for `reconciler adopt`."""
+        statement = f"SELECT {TRIGGERS.columns} FROM triggers WHERE phase = ? ORDER BY namespace, name"
+        return [TRIGGERS.record(row) for row in self._rows(statement, TriggerPhase.UNADOPTED.value)]
+
+    def firings(self, trigger: Uid, limit: int) -> list[Event]:
+        """The last decisions of a trigger, fired or skipped, the latest first."""
+        statement = f"""SELECT {EVENTS.columns} FROM events WHERE uid = ? AND path <> ''
+          ORDER BY sequence DESC LIMIT ?"""
+        return [EVENTS.record(row) for row in self._rows(statement, trigger, limit)]
+
+    def made(self, namespace: str, trigger: str) -> TaskRecord | None:
+        """The task that a trigger made last."""
+        statement = f"""SELECT {TASKS.columns} FROM tasks WHERE namespace = ? AND "trigger" = ? AND "trigger" <> ''
+          ORDER BY number DESC LIMIT 1"""
+        return next(map(TASKS.record, self._rows(statement, namespace, trigger)), None)
+
+    def trigger_names(self, uids: Collection[Uid]) -> dict[Uid, Identity]:
+        """Namespace and name of those of `uids` that are triggers."""
+        statement = "SELECT uid, namespace, name FROM triggers WHERE uid IN (SELECT value FROM json_each(?))"
+        return {uid: (namespace, name) for uid, namespace, name in self._rows(statement, json.dumps(list(uids)))}
 
     def events(
         self, after_sequence: int = 0, *, uid: Uid | None = None, cursor: str | None = None, limit: int = 50

@@ -11,7 +11,16 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, NewType, TypeVar
 
-from state.phases import ACTIVE_STEPS, ENDED_ATTEMPTS, LIVE_TASKS, STARTING_TASKS, AttemptPhase, StepPhase, TaskPhase
+from state.phases import (
+    ACTIVE_STEPS,
+    ENDED_ATTEMPTS,
+    LIVE_TASKS,
+    STARTING_TASKS,
+    AttemptPhase,
+    StepPhase,
+    TaskPhase,
+    TriggerPhase,
+)
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Uid = NewType("Uid", str)
@@ -20,8 +29,7 @@ Identity = tuple[str, str]
 """(namespace, name) of a task: what a file says it is."""
 
 NOTHING: Mapping[str, Json] = {}
-EXIT = "onExit"
-"""The path of the step that always runs at the end of a task."""
+EXIT = "onExit"  # the path of the step that always runs at the end of a task
 RESTORED_OLDER = "RestoredOlder"
 """The reason of what waits because the database may be older than what has run."""
 
@@ -48,7 +56,7 @@ def external_name(key: AttemptKey) -> str:
 class Cause:
     """Why a state changed: what kind of thing asked for it, which one, and who stands behind it."""
 
-    kind: str  # commit | observation | timer | plan | recovery | operator
+    kind: str  # commit | observation | timer | plan | recovery | operator | trigger
     reference: str = ""  # a commit, a call key, a request file
     author: str = ""
     message: str = ""
@@ -118,6 +126,8 @@ class TaskRecord:
     deadline: datetime | None = None  # of the whole task
     held: str = ""  # why a person has to decide before it goes on: its rows may be older than what has run
     restored: bool = False  # they may be, held or not: a call is looked for at its target before it is made
+    trigger: str = ""  # the name of the trigger in its namespace that made it; "" for a task with a file of its own
+    behind: str = ""  # the name of the run of its trigger whose end it waits for
 
     @property
     def identity(self) -> Identity:
@@ -192,13 +202,37 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerRecord:
+    """How a trigger stands, and up to where it has been decided what fires and what is skipped."""
+
+    uid: Uid
+    source: str
+    namespace: str
+    name: str
+    origin: Origin  # of its file as it is
+    digest: str  # of the document in force
+    schedule: str  # when it fires, in words of its file: with another schedule it begins anew
+    phase: TriggerPhase
+    since: datetime  # nothing before fires
+    decided: datetime  # every time up to this one fired or was skipped
+    seen: str = ""  # the commit (onCommit) or the digest of the inputs (onChange) that was decided last
+    wake_at: datetime | None = None  # its next time; None if it waits for none
+    reason: str = ""  # why it does not fire
+    message: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        return (self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One state change. The hash covers the previous hash of the same task, so history cannot be edited unseen."""
 
     uid: Uid
     at: datetime
-    subject: str  # task | step | attempt
-    path: str
+    subject: str  # task | step | attempt | trigger
+    path: str  # of a step; the slot of a trigger
     attempt: int
     before: str
     after: str
@@ -346,14 +380,13 @@ class Snapshot:
     runs: Mapping[Identity, tuple[Tombstone, ...]] = field(default_factory=dict)  # runs whose rows are gone
     usage: Usage = Usage()
     epoch: int = 0
+    triggers: Mapping[Uid, TriggerRecord] = field(default_factory=dict)
 
 
-R = TypeVar("R", TaskRecord, StepRecord, AttemptRecord)
+R = TypeVar("R", TaskRecord, StepRecord, AttemptRecord, TriggerRecord)
 
-_PLACES: dict[type, dict[str, int]] = {
-    kind: {each.name: place for place, each in enumerate(fields(kind))}
-    for kind in (TaskRecord, StepRecord, AttemptRecord)
-}
+_KINDS: tuple[type, ...] = (TaskRecord, StepRecord, AttemptRecord, TriggerRecord)
+_PLACES = {kind: {each.name: place for place, each in enumerate(fields(kind))} for kind in _KINDS}
 _VALUES = {kind: attrgetter(*places) for kind, places in _PLACES.items()}
 
 

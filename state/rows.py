@@ -13,7 +13,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from state.phases import PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
+from state.phases import PUBLIC, AttemptPhase, State, StepPhase, TaskPhase, TriggerPhase
 from state.records import (
     AttemptKey,
     AttemptRecord,
@@ -28,6 +28,7 @@ from state.records import (
     StepRecord,
     TaskRecord,
     Tombstone,
+    TriggerRecord,
     Uid,
 )
 
@@ -121,6 +122,7 @@ _CODECS: dict[Any, _Codec] = {
     TaskPhase: _Codec(attrgetter("value"), TaskPhase),
     StepPhase: _Codec(attrgetter("value"), StepPhase),
     AttemptPhase: _Codec(attrgetter("value"), AttemptPhase),
+    TriggerPhase: _Codec(attrgetter("value"), TriggerPhase),
     Json: _optional(_Codec(to_json, _decode)),
     Mapping[str, Json]: _OBJECT,
     Mapping[str, str]: _OBJECT,
@@ -236,7 +238,7 @@ TASKS = Table(
     ("uid",),
     fixed=(
         *("source", "namespace", "name", "run", "kind", "target", "origin", "spec_digest", "pins", "params"),
-        *("created_at", "number", "labels", "annotations"),
+        *("created_at", "number", "labels", "annotations", "trigger"),
     ),
     extra={"state": lambda task: public_state(task).value, "live": lambda task: int(task.live), "due": due},
 )
@@ -247,6 +249,7 @@ ATTEMPTS = Table(
     ("uid", "path", "number"),
     fixed=("key", "name", "namespace", "driver", "job", "request", "secrets", "epoch", "deadline"),
 )
+TRIGGERS = Table("triggers", TriggerRecord, ("uid",), fixed=("source", "namespace", "name"))
 EVENTS = Table("events", Event, ("sequence",))
 PINS = Table("pins", Pin, ("digest",))
 SETTLED = "(pinned = 1 OR phase = 'revoked')"

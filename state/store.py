@@ -4,17 +4,16 @@ A store has the lock of its state folder and the newest epoch; a store that lost
 synchronous and made for one thread at a time. Tasks that were read or written lately stay in memory, because reading
 them back from rows costs more than planning them; what is in memory is always what the last commit made durable.
 """
-# ruff: noqa: S608 - only names of our own tables and columns are put into statements; every value is bound
 
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 from state.chain import breaks
 from state.changes import Activated, Admitted, Change, Cleaned, SourceReported, TaskChange, uid_of
@@ -31,22 +30,23 @@ from state.database import (
 from state.errors import Damaged, Fenced, Full, NotWritable, StateError, Unsuitable
 from state.fold import apply
 from state.folder import StateFolder
-from state.loading import Loaded, latest_runs, load_gone, load_tasks, load_usage
+from state.loading import (
+    Loaded,
+    latest_runs,
+    live_of_triggers,
+    load_gone,
+    load_tasks,
+    load_triggers,
+    load_usage,
+    triggers_named,
+)
 from state.migrations import migrate
-from state.phases import TaskPhase
-from state.records import AttemptRecord, DefinitionRecord, Event, Identity, Snapshot, SourceRecord, Uid, Usage
-from state.rows import ATTEMPTS, DEFINITIONS, SETTLED, SOURCES, from_microseconds, to_microseconds
+from state.questions import Questions
+from state.records import Event, Identity, Snapshot, Uid, Usage
+from state.rows import to_microseconds
+from state.triggers import TriggerChange, trigger_of
 from state.wal import log_of
-from state.writing import Turn, write_source, write_turn
-
-_IDLE = "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = t.uid AND (a.ended_at IS NULL OR a.cleanup = 1))"
-_FINISHED = f"SELECT uid FROM tasks t WHERE live = 0 AND finished_at < ? AND {_IDLE} ORDER BY finished_at LIMIT ?"
-_SURPLUS = f"""SELECT uid FROM (SELECT uid, finished_at,
-    row_number() OVER (PARTITION BY namespace ORDER BY finished_at DESC, number DESC) AS place
-  FROM tasks WHERE live = 0) t WHERE place > ? AND {_IDLE} ORDER BY finished_at LIMIT ?"""
-_KNOWN = f"""SELECT namespace, name, uid, run, digest, live, phase = ? FROM tasks
-  UNION ALL SELECT namespace, name, uid, run, '', 0, 0 FROM tombstones WHERE retired = 1 AND {SETTLED}
-  ORDER BY run"""
+from state.writing import Turn, forget_firings, write_source, write_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +60,11 @@ class Committed:
     events: tuple[Event, ...] = ()
 
 
-class Latest(NamedTuple):
-    """The latest run of an identity. `digest` is "" for a run whose rows are gone."""
-
-    uid: Uid
-    run: int
-    digest: str
-    live: bool
-    removed: bool
-
-
 def _random_name() -> str:
     return os.urandom(8).hex()
 
 
-class Store:
+class Store(Questions):
     """One state folder, written. `notes` are what an operator should hear about it once.
 
     `held` says why nothing unfinished may go on by itself ("" normally): the database is older than what has run.
@@ -115,13 +105,24 @@ class Store:
             raise
         return store
 
-    def snapshot(self, tasks: Collection[Uid], identities: Collection[Identity] = ()) -> Snapshot:
-        """These tasks whole (unknown ones are left out), the latest run of each of `identities`, and the usage of all."""
+    def snapshot(
+        self,
+        tasks: Collection[Uid],
+        identities: Collection[Identity] = (),
+        triggers: Collection[Identity] = (),
+    ) -> Snapshot:
+        """These tasks whole (unknown ones are left out), the latest run of each of `identities`, and the usage of all.
+
+        `triggers` come with the tasks of theirs that are not over.
+        """
         with translated(self.folder.database):
             latest = latest_runs(self._connection, identities) if identities else []
-            loaded = self._load([*tasks, *latest])
+            made = live_of_triggers(self._connection, triggers) if triggers else []
+            loaded = self._load([*tasks, *latest, *made])
             gone = load_gone(self._connection, identities) if identities else {}
-        return Snapshot({uid: each.task for uid, each in loaded.items()}, gone, self._usage, self.epoch)
+            named = load_triggers(self._connection, triggers_named(self._connection, triggers)) if triggers else {}
+        rows = {uid: each.task for uid, each in loaded.items()}
+        return Snapshot(rows, gone, self._usage, self.epoch, {uid: each.record for uid, each in named.items()})
 
     def commit(self, changes: Sequence[Change], at: datetime, snapshot: Snapshot | None = None) -> Committed:
         """Make all `changes` durable, in their order and as of `at`, or none of them; one fsync.
@@ -146,70 +147,10 @@ class Store:
         self._remember(turn, heads)
         return Committed(sequence, self._after(known, turn), turn.applied.events)
 
-    def due(self, now: datetime, limit: int) -> tuple[list[Uid], datetime | None]:
-        """Up to `limit` tasks whose wake-up time has come, earliest first, and when the next one after them is due."""
-        rows = self._rows("SELECT uid, at FROM wakes ORDER BY at LIMIT ?", limit + 1)
-        ready = [uid for uid, at in rows[:limit] if at <= to_microseconds(now)]
-        rest = rows[len(ready) :]
-        return ready, from_microseconds(rest[0][1]) if rest else None
-
-    def live(self) -> list[Uid]:
-        """The tasks that are not over, in the order of their admission."""
-        return self._column("SELECT uid FROM tasks WHERE live = 1 ORDER BY number")
-
-    def strangers(self, uids: Iterable[Uid]) -> list[Uid]:
-        """Those of `uids` that have no rows: runs that retention let go."""
-        known = set(self._column("SELECT uid FROM tasks"))
-        return [uid for uid in uids if uid not in known]
-
-    def unresolved(self) -> list[Identity]:
-        """The tasks that wait for a definition which was rejected when their file came."""
-        return [
-            (row[0], row[1]) for row in self._rows("SELECT namespace, name FROM tasks WHERE live = 1 AND pins = '[]'")
-        ]
-
-    def undecided(self) -> list[Uid]:
-        """The tasks that have neither succeeded nor been revoked and are not held, in the order of their admission."""
-        return self._column(
-            "SELECT uid FROM tasks WHERE phase NOT IN ('finished', 'revoked') AND held = '' ORDER BY number"
-        )
-
-    def unfinished(self) -> list[Uid]:
-        """The tasks that have an attempt without an end, in no order."""
-        return self._column("SELECT DISTINCT uid FROM attempts WHERE ended_at IS NULL")
-
-    def uncleaned(self) -> list[AttemptRecord]:
-        """Ended attempts of which the target still holds something, older ones of a path included."""
-        rows = self._rows(f"SELECT {ATTEMPTS.columns} FROM attempts WHERE cleanup = 1 AND ended_at IS NOT NULL")
-        with translated(self.folder.database):
-            return [ATTEMPTS.record(row) for row in rows]
-
-    def identities(self) -> dict[Identity, Latest]:
-        """The latest run of every identity that there ever was."""
-        found: dict[Identity, Latest] = {}
-        for namespace, name, uid, run, digest, live, removed in self._rows(_KNOWN, TaskPhase.REMOVED.value):
-            found[namespace, name] = Latest(uid, run, digest, bool(live), bool(removed))
-        return found
-
-    def definitions(self, source: str) -> list[DefinitionRecord]:
-        """What the active revision of `source` says, by path."""
-        statement = f'SELECT {DEFINITIONS.columns} FROM definitions WHERE source = ? ORDER BY path, "index"'
-        with translated(self.folder.database):
-            return [DEFINITIONS.record(row) for row in self._connection.execute(statement, (source,))]
-
-    def source(self, name: str) -> SourceRecord | None:
-        """How the source `name` stood when it was last written."""
-        with translated(self.folder.database):
-            rows = self._connection.execute(f"SELECT {SOURCES.columns} FROM sources WHERE name = ?", (name,))
-            return next((SOURCES.record(row) for row in rows), None)
-
-    def finished_before(self, time: datetime, limit: int = 500) -> list[Uid]:
-        """Tasks that ended before `time` and have nothing left at a target, oldest first."""
-        return self._column(_FINISHED, to_microseconds(time), limit)
-
-    def surplus(self, per_namespace: int, limit: int = 500) -> list[Uid]:
-        """Ended tasks beyond the newest `per_namespace` of each namespace, oldest first."""
-        return self._column(_SURPLUS, per_namespace, limit)
+    def forget_firings(self, before: datetime, keep: int = 100) -> None:
+        """Let go what triggers did before `before`, but for the last `keep` events of each."""
+        with self._transaction():
+            forget_firings(self._connection, to_microseconds(before), keep)
 
     def release(self) -> None:
         """A person decided about a held database: what is not finished may go on."""
@@ -284,12 +225,13 @@ class Store:
 
     def _turn(self, changes: Sequence[Change], at: datetime) -> tuple[Turn, int]:
         """What `changes` come to; each newly admitted task gets the next number, which comes back as the last given."""
-        concerned = [each for each in changes if not isinstance(each, Activated | SourceReported)]
-        before = self._load({uid_of(each) for each in concerned})
+        told = [each for each in changes if not isinstance(each, Activated | SourceReported)]
+        before = self._load({uid_of(each) for each in told if not isinstance(each, TriggerChange)})
+        seen = load_triggers(self._connection, {trigger_of(each) for each in told if isinstance(each, TriggerChange)})
         numbers = {uid: each.task.record.number for uid, each in before.items()}
         number = self._number
-        numbered: list[TaskChange] = []
-        for change in concerned:
+        numbered: list[TaskChange | TriggerChange] = []
+        for change in told:
             if isinstance(change, Admitted):
                 number += change.task.uid not in numbers
                 task = replace(change.task, number=numbers.setdefault(change.task.uid, number))
@@ -297,10 +239,11 @@ class Store:
             else:
                 numbered.append(change)
         tasks = {uid: each.task for uid, each in before.items()}
-        applied = apply(Snapshot(tasks, usage=self._usage, epoch=self.epoch), numbered, at)
+        triggers = {uid: each.record for uid, each in seen.items()}
+        applied = apply(Snapshot(tasks, usage=self._usage, epoch=self.epoch, triggers=triggers), numbered, at)
         admitted = {each.task.uid: each for each in numbered if isinstance(each, Admitted)}
         cleaned = [each for each in numbered if isinstance(each, Cleaned)]
-        return Turn(before, admitted, cleaned, applied, at), number
+        return Turn(before, admitted, cleaned, applied, at, seen), number
 
     def _load(self, uids: Collection[Uid]) -> dict[Uid, Loaded]:
         """These tasks, from memory where they are there."""
@@ -328,7 +271,8 @@ class Store:
         tasks = {**known.tasks, **turn.applied.snapshot.tasks}
         for uid in turn.applied.retired:
             tasks.pop(uid, None)
-        return replace(known, tasks=tasks, usage=self._usage, epoch=self.epoch)
+        triggers = {**known.triggers, **turn.applied.snapshot.triggers}
+        return replace(known, tasks=tasks, usage=self._usage, epoch=self.epoch, triggers=triggers)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -371,13 +315,6 @@ class Store:
 
     def _set(self, name: str, value: str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
-
-    def _column(self, statement: str, *parameters: object) -> list[Uid]:
-        return [row[0] for row in self._rows(statement, *parameters)]
-
-    def _rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with translated(self.folder.database):
-            return self._connection.execute(statement, parameters).fetchall()
 
 
 def _opened(folder: StateFolder) -> sqlite3.Connection:

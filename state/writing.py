@@ -14,7 +14,7 @@ from state.chain import HASH, SEQUENCE, link
 from state.changes import Activated, Admitted, Cleaned, SourceReported
 from state.errors import AlreadyRan
 from state.fold import Applied
-from state.loading import Loaded
+from state.loading import Loaded, LoadedTrigger
 from state.records import SourceRecord, TaskRecord, TaskSnapshot, Tombstone, Uid
 from state.rows import (
     ATTEMPTS,
@@ -26,6 +26,7 @@ from state.rows import (
     STEPS,
     TASKS,
     TOMBSTONES,
+    TRIGGERS,
     Cell,
     ForeignRow,
     to_microseconds,
@@ -43,6 +44,9 @@ _WAKE = "INSERT INTO wakes (uid, at) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE S
 _LAST_REVISION = 'SELECT "commit" FROM revisions WHERE source = ? ORDER BY number DESC LIMIT 1'
 _REVISION = """INSERT INTO revisions (source, "commit", author, email, subject, committed_at, activated_at)
   SELECT name, "commit", author, email, subject, committed_at, activated_at FROM sources WHERE name = ?"""
+_OLD_FIRING = """SELECT sequence, hash FROM events
+  WHERE sequence <= (SELECT sequence FROM events WHERE uid = ? ORDER BY sequence DESC LIMIT 1 OFFSET ?)
+    AND uid = ? AND at < ? ORDER BY sequence DESC LIMIT 1"""
 _LENGTH = """INSERT INTO secret_lengths (reference, length) VALUES (?, ?)
   ON CONFLICT (reference) DO UPDATE SET length = excluded.length"""
 
@@ -56,6 +60,7 @@ class Turn:
     cleaned: Sequence[Cleaned]
     applied: Applied
     at: datetime
+    triggers: Mapping[Uid, LoadedTrigger]  # as they were
 
     def known(self, uid: Uid) -> TaskSnapshot | None:
         """The task as its rows stand when steps and attempts are written."""
@@ -69,6 +74,8 @@ def write_turn(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dic
     _write_tasks(connection, turn)
     _write_steps(connection, turn)
     _write_attempts(connection, turn)
+    decided = [turn.applied.snapshot.triggers[uid] for uid in turn.applied.triggers]
+    connection.executemany(TRIGGERS.upsert, map(TRIGGERS.row, decided))
     heads = _write_events(connection, turn, sequence)
     _write_wakes(connection, turn)
     for uid in turn.applied.retired:
@@ -83,6 +90,19 @@ def write_source(connection: sqlite3.Connection, change: Activated | SourceRepor
         _write_definitions(connection, change)
         _write_revision(connection, change.source)
         connection.executemany(_LENGTH, change.secret_lengths.items())
+
+
+def forget_firings(connection: sqlite3.Connection, before: int, keep: int) -> None:
+    """Let go what triggers did before `before` (microseconds), but for the last `keep` events of each.
+
+    What is left of a chain begins at the hash of the last event that went.
+    """
+    for (uid,) in connection.execute("SELECT uid FROM triggers").fetchall():
+        row = connection.execute(_OLD_FIRING, (uid, keep, uid, before)).fetchone()
+        if row:
+            sequence, last = row
+            connection.execute("DELETE FROM events WHERE uid = ? AND sequence <= ?", (uid, sequence))
+            connection.execute("UPDATE triggers SET anchor = ? WHERE uid = ?", (last, uid))
 
 
 def _admit(connection: sqlite3.Connection, change: Admitted, turn: Turn) -> None:
@@ -144,6 +164,7 @@ def _write_attempts(connection: sqlite3.Connection, turn: Turn) -> None:
 
 def _write_events(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dict[Uid, str]:
     heads = {uid: loaded.head for uid, loaded in turn.before.items()}
+    heads |= {uid: loaded.head for uid, loaded in turn.triggers.items()}
     rows = []
     for number, event in enumerate(turn.applied.events, sequence + 1):
         row = EVENTS.row(event)
@@ -152,7 +173,8 @@ def _write_events(connection: sqlite3.Connection, turn: Turn, sequence: int) -> 
         rows.append(row)
     connection.executemany(EVENTS.insert, rows)
     told = {event.uid for event in turn.applied.events} - turn.applied.retired
-    connection.executemany("UPDATE tasks SET head = ? WHERE uid = ?", [(heads[uid], uid) for uid in told])
+    for table, uids in (("tasks", told - turn.applied.triggers), ("triggers", told & turn.applied.triggers)):
+        connection.executemany(f"UPDATE {table} SET head = ? WHERE uid = ?", [(heads[uid], uid) for uid in uids])
     return heads
 
 

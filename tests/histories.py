@@ -16,13 +16,14 @@ from state.changes import (
     Held,
     Intended,
     Noted,
+    Released,
     Retired,
     SourceReported,
     StepAdvanced,
     TaskAdvanced,
     TaskChange,
 )
-from state.phases import TABLE, AttemptPhase, Signal, StepPhase, TaskPhase
+from state.phases import TABLE, AttemptPhase, Signal, StepPhase, TaskPhase, TriggerPhase
 from state.records import (
     AttemptRecord,
     Cause,
@@ -30,14 +31,17 @@ from state.records import (
     Json,
     Origin,
     Pin,
+    Snapshot,
     SourceRecord,
     TaskRecord,
     TaskSnapshot,
+    TriggerRecord,
     Uid,
     attempt_key,
     external_name,
     task_uid,
 )
+from state.triggers import Fired, Skipped, TriggerAdopted, TriggerSeen, trigger_uid
 
 START = datetime(2026, 11, 22, 6, tzinfo=UTC)
 COMMIT = Cause("commit", "c0ffee", "Ada 中文", "Grade them")
@@ -129,22 +133,50 @@ def legal(phase: TaskPhase | StepPhase | AttemptPhase) -> list[Signal | None]:
     return [None, *(signal for known, signal in TABLE if known is phase)]
 
 
-def possible(tasks: Mapping[Uid, TaskSnapshot], gone: set[Uid], at: datetime) -> list[Change]:
+def trigger(name: str = "nightly", **fields: object) -> TriggerRecord:
+    """A trigger as it is introduced."""
+    uid = trigger_uid("main", "demo", name)
+    place = (uid, "main", "demo", name, ORIGIN, "digest", "0 2 * * * UTC")
+    return replace(TriggerRecord(*place, TriggerPhase.ACTIVE, START, START), **fields)
+
+
+def fired(record: TriggerRecord, at: datetime, slot: str = "20261122T020000Z") -> Fired:
+    return Fired(record.uid, slot, f"{record.name}-{slot}", at, "seen", at + timedelta(hours=1), SEEN)
+
+
+def skipped(record: TriggerRecord, at: datetime, slot: str = "20261122T030000Z") -> Skipped:
+    return Skipped(record.uid, slot, at, "", None, "Overlap", "one runs", SEEN)
+
+
+def _of_triggers(known: Mapping[Uid, TriggerRecord], at: datetime) -> list[Change]:
+    new = [
+        trigger(name, wake_at=at, phase=TriggerPhase((at.second % 2 and "active") or "removed")) for name in ("n", "m")
+    ]
+    found: list[Change] = [TriggerSeen(each, COMMIT, "Introduced", "it is new") for each in new]
+    for each in known.values():
+        found += [fired(each, at), skipped(each, at), TriggerAdopted(each.uid, SEEN)]
+    return found
+
+
+def possible(snapshot: Snapshot, gone: set[Uid], at: datetime) -> list[Change]:
     """Every kind of change that may come next, a few of each."""
+    tasks = snapshot.tasks
     found: list[Change] = [SourceReported(SOURCE), activated(f"c{at.second}", "a", "b", removed=[("b.yaml", 0)])]
     for name in ("alice", "bob", "上线"):
         for run, pinned in ((1, True), (1, False), (2, True)):
-            record = task(name, run=run, pinned=pinned, created_at=at)
+            made = {"trigger": "n", "behind": "bob"} if name == "alice" and at.second % 2 else {}
+            record = task(name, run=run, pinned=pinned, created_at=at, **made)
             known = tasks.get(record.uid)
             if record.uid not in gone and (known is None or not (known.record.pins or known.attempts)):
                 found.append(admitted(record))
+    found += _of_triggers(snapshot.triggers, at)
     return found + [change for each in tasks.values() for change in _of_task(each, at)]
 
 
 def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     uid = each.record.uid
     soon = at + timedelta(seconds=at.microsecond % 7)
-    found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN)]
+    found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN), Released(uid, SEEN, "Released", "")]
     found += [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
     found += [Noted(uid, {"ControlStale": "it"}, COMMIT, "ControlStale", "it")]
     for signal in legal(each.record.phase):

@@ -1,8 +1,10 @@
 """A state folder with a past, made through the real store, and the real API server over it on a free port."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -14,7 +16,7 @@ from reconciler.api.app import create
 from reconciler.api.connections import BoundedProtocol
 from reconciler.api.serve import address, bind
 from state.changes import Activated, Admitted, AttemptAdvanced, Called, Change, Intended, StepAdvanced, TaskAdvanced
-from state.phases import Signal, TaskPhase
+from state.phases import Signal, TaskPhase, TriggerPhase
 from state.records import (
     AttemptRecord,
     Cause,
@@ -23,12 +25,14 @@ from state.records import (
     Pin,
     SourceRecord,
     TaskRecord,
+    TriggerRecord,
     Uid,
     attempt_key,
     external_name,
     task_uid,
 )
 from state.store import Store
+from state.triggers import Fired, Skipped, TriggerSeen, trigger_uid
 from tests.pins import PINS
 
 START = datetime.fromisoformat("2026-11-22T06:00:00+00:00")
@@ -140,8 +144,39 @@ class World:
     def finish(self, uid: Uid, outputs: dict[str, Any]) -> None:
         self.commit(TaskAdvanced(uid, Signal.SUCCEED, CAUSE, outputs=outputs))
 
+    def trigger(self, name: str, spec: dict[str, Any], **fields: Any) -> TriggerRecord:
+        """A trigger in force, with its definition."""
+        body = {"apiVersion": "reconciler/v1", "kind": "Trigger", "metadata": {"name": name, "namespace": "demo"}}
+        text = json.dumps({**body, "spec": {"task": {"workflow": "grade"}, **spec}})
+        path = f"triggers/{name}.yaml"
+        row = DefinitionRecord(path, 0, "b10b", ORIGIN.commit, "Trigger", "demo", name, "d", text, accepted=True)
+        origin = replace(ORIGIN, path=path)
+        made = TriggerRecord(
+            trigger_uid("main", "demo", name), "main", "demo", name, origin, "d", "", TriggerPhase.ACTIVE, START, START
+        )
+        made = replace(made, **fields)
+        known = self.store.source("main")
+        assert known is not None
+        self.commit(Activated(known, (row,), ()), TriggerSeen(made, CAUSE, "Introduced"))
+        return made
+
     def close(self) -> None:
         self.store.close()
+
+
+def nightly(world: World, now: datetime) -> None:
+    """A trigger that was skipped twice and fired in between, one at commits, and one that is suspended."""
+    day = timedelta(days=1)
+    made = world.trigger("nightly", {"cron": "0 2 * * *", "timezone": "Asia/Shanghai"}, wake_at=now + day)
+    for days, slot in ((3, "20261119T180000Z"), (2, "20261120T180000Z"), (1, "20261121T180000Z")):
+        at = now - days * day
+        if days == 2:
+            world.admit(f"nightly-{slot}", trigger="nightly")
+            world.commit(Fired(made.uid, slot, f"nightly-{slot}", at, "", now + day, CAUSE))
+        else:
+            world.commit(Skipped(made.uid, slot, at, "", now + day, "Overlap", "one is not over", CAUSE))
+    world.trigger("build", {"onCommit": {"paths": ["app/**"]}})
+    world.trigger("paused", {"cron": "0 2 * * *"}, phase=TriggerPhase.SUSPENDED, reason="Suspended", message="CHG-1")
 
 
 def grade_class(folder: Path) -> World:

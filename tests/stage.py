@@ -38,16 +38,16 @@ from tests.definition_files import Shelf
 
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 Documents = Mapping[str, Mapping[str, Any]]
-KINDS = {"jobs": "Job", "workflows": "Workflow", "tasks": "Task"}
+KINDS = {"jobs": "Job", "workflows": "Workflow", "tasks": "Task", "triggers": "Trigger"}
 
 
 def document(kind: str, name: str, body: Mapping[str, Any]) -> str:
-    """One definition as a file: a task's body is what stands beside `metadata`, the others' body is their spec."""
+    """One definition as a file: of a task or trigger the body is what stands beside `metadata`, else it is the spec."""
     namespace, _, plain = name.rpartition("/")
-    home = namespace or ("demo" if kind == "Task" else "default")
-    metadata = {"name": plain, "namespace": home, **body.get("metadata", {})}
+    desires = kind in {"Task", "Trigger"}
+    metadata = {"name": plain, "namespace": namespace or ("demo" if desires else "default"), **body.get("metadata", {})}
     rest = {key: value for key, value in body.items() if key != "metadata"}
-    said = rest if kind == "Task" else {"spec": rest}
+    said = rest if desires else {"spec": rest}
     whole = {"apiVersion": "reconciler/v1", "kind": kind, "metadata": metadata, **said}
     return json.dumps(whole, ensure_ascii=False)  # which is YAML, and has no aliases for parts that are shared
 
@@ -66,14 +66,16 @@ class Stage:
     served: str = ""
     shelf: Shelf = field(default_factory=Shelf)
     waiting: set[Identity] = field(default_factory=set)
+    looks: set[Identity] = field(default_factory=set)  # triggers to decide about
+    changed: set[str] = field(default_factory=set)
     pins: dict[str, Pin] = field(default_factory=dict)
     programs: dict[tuple[str, ...], Program] = field(default_factory=dict)
     number: int = 0
 
     # -- the world ---------------------------------------------------------------------------------------------------
 
-    def commit(self, documents: Documents, **revision: Any) -> None:
-        """A revision with these jobs, workflows and tasks put in or (None) taken away."""
+    def commit(self, documents: Documents, paths: Iterable[str] = (), **revision: Any) -> None:
+        """A revision with these definitions put in or (None) taken away, which also changes the files `paths`."""
         files = {
             f"{group}/{name}.yaml": None if body is None else self._text(group, name, body)
             for group, found in documents.items()
@@ -86,6 +88,9 @@ class Stage:
         self.hold = False
         self.waiting |= {(task.namespace, task.name) for task in library.tasks()}
         self.waiting |= {task.record.identity for task in self.snapshot.tasks.values()} | set(self.snapshot.runs)
+        self.looks |= {(trigger.namespace, trigger.name) for trigger in library.triggers()}
+        self.looks |= {trigger.identity for trigger in self.snapshot.triggers.values()}
+        self.changed |= {*files, *paths}
 
     @staticmethod
     def _text(group: str, name: str, body: Any) -> str:
@@ -119,18 +124,25 @@ class Stage:
         for digests in pinned - self.programs.keys():
             pins = [self.pins[digest] for digest in digests]
             self.programs[digests] = program_of([(p.kind, p.namespace, p.name, p.text, p.path) for p in pins])
-        flying = frozenset(self.flying)
-        return Observed(self.snapshot, self.programs, frozenset(identities), flying, self.limits, self.served)
+        slices = (frozenset(identities), frozenset(self.flying), self.limits, self.served)
+        return Observed(
+            self.snapshot, self.programs, *slices, frozenset(self.looks | self._due()), frozenset(self.changed)
+        )
 
-    def turn(self, reports: Iterable[Report] = (), asked: Iterable[TaskChange] = ()) -> Plan:
+    def _due(self) -> set[Identity]:
+        found = self.snapshot.triggers.values()
+        return {each.identity for each in found if each.wake_at and each.wake_at <= self.now}
+
+    def turn(self, reports: Iterable[Report] = (), asked: Iterable[Change] = ()) -> Plan:
         """One turn of the loop: what was asked for, the reports, the decision, the commit, the calls."""
         self._apply(asked)
         for report in reports:
             self.judge(report)
         planned = plan(self.desired, self.observed(self.waiting), self.now)
         if isinstance(self.desired, Complete):
-            self.waiting = set()
+            self.waiting, self.looks, self.changed = set(), set(), set()
         self.waiting |= planned.again
+        self.looks |= planned.triggers
         self._apply(planned.changes)
         self.served = planned.served or self.served
         for order in planned.orders:
@@ -191,7 +203,7 @@ class Stage:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def _apply(self, changes: Iterable[TaskChange]) -> None:
+    def _apply(self, changes: Iterable[Change]) -> None:
         numbered: list[Change] = [self._numbered(each) if isinstance(each, Admitted) else each for each in changes]
         applied = apply(self.snapshot, numbered, self.now)
         self.snapshot = applied.snapshot
@@ -210,6 +222,6 @@ def _names(record: TaskRecord) -> set[str]:
     return {record.name, f"{record.namespace}/{record.name}"}
 
 
-def intended(changes: Iterable[TaskChange]) -> list[AttemptRecord]:
+def intended(changes: Iterable[Change]) -> list[AttemptRecord]:
     """The attempts that `changes` begin."""
     return [change.attempt for change in changes if isinstance(change, Intended)]

@@ -95,12 +95,10 @@ class GitSource:
         if not (FULL_HASH.fullmatch(old) and FULL_HASH.fullmatch(new)):
             return None
         self._prepare()
-        trees = (self._root(old), self._root(new))
         try:
-            output = self._mirror.run("diff-tree", "-r", "-z", "--raw", "--no-renames", *trees)
+            return frozenset(paths_from(self._mirror.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new)))
         except GitFailed:
             return None
-        return frozenset(below(self._path, path) for path in paths_from(output) if is_definition(path))
 
     def rewound(self, old: str, new: str) -> bool:
         """Whether history was rewritten between two commits; a shallow history is given the benefit of the doubt."""

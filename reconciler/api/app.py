@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from reconciler.api import catalog, logs, native, probes, problems, stream
+from reconciler.api import catalog, logs, native, probes, problems, stream, triggers
 from reconciler.api.answers import Answers
 from reconciler.api.gate import Gate
 from reconciler.api.pages import routes as pages
@@ -39,6 +39,7 @@ def create(state: Path, *, token: str | None = None, clock: Callable[[], datetim
         logs.router(view),
         stream.router(view, answers),
         catalog.router(view, answers),
+        triggers.router(view, answers),
         probes.router(view),
         pages.router(view),
     ):

@@ -56,9 +56,10 @@ class TaskMetadata(Model):
 
 
 class TaskSource(Model):
-    """Which bytes a task comes from and who committed them."""
+    """Which bytes a task comes from and who committed them; those of `trigger` if one made it, else that is empty."""
 
     name: str
+    trigger: str
     commit: str
     path: str
     blob: str
@@ -240,13 +241,14 @@ class Cause(Model):
 
 
 class Event(Model):
-    """One state change."""
+    """One state change, of a task and its steps or of a trigger; `path` is a step, or the slot that was decided."""
 
     sequence: int
     at: str
     uid: str
     namespace: str
     task: str
+    trigger: str
     subject: str
     path: str
     attempt: int

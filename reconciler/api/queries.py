@@ -57,6 +57,12 @@ class DefinitionsQuery(PageQuery):
     accepted: bool | None = None
 
 
+class TriggersQuery(PageQuery):
+    """Which triggers."""
+
+    namespace: str | None = None
+
+
 class RunQuery(Strict):
     """Which run of a task."""
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from fastapi import HTTPException
 
 from definitions.program import Program
-from reconciler.api.queries import DefinitionsQuery, PageQuery, TasksQuery
+from reconciler.api.queries import DefinitionsQuery, PageQuery, TasksQuery, TriggersQuery
 from reconciler.observed import Programs
+from reconciler.status import Document
+from reconciler.triggers import SHOWN, trigger
 from state.logs import AttemptLog, Logs
 from state.pages import Page, TaskFilter
 from state.phases import State
@@ -30,6 +32,7 @@ from state.records import (
     SourceRecord,
     TaskRecord,
     TaskSnapshot,
+    TriggerRecord,
     Uid,
 )
 
@@ -119,6 +122,25 @@ class View:
         given = {"kind": query.kind, "namespace": query.namespace}
         return self.reader.definitions(**given, accepted=query.accepted, cursor=query.cursor, limit=query.limit)
 
+    def triggers(self, query: TriggersQuery) -> tuple[list[Document], str | None]:
+        """A page of triggers in force, and the cursor of the next one."""
+        page = self.reader.triggers(namespace=query.namespace, cursor=query.cursor, limit=query.limit)
+        return [self._trigger(each) for each in page.items], page.next
+
+    def trigger(self, namespace: str, name: str) -> Document:
+        """One trigger, also one whose file is gone; 404 where there never was one."""
+        found = self.reader.trigger(namespace, name)
+        if found is None:
+            raise HTTPException(404, f"there is no trigger {namespace}/{name}")
+        return self._trigger(found)
+
+    def _trigger(self, record: TriggerRecord) -> Document:
+        namespace, name = record.identity
+        known = self.reader.definitions(kind="Trigger", namespace=namespace, name=name).items
+        definition = next((each for each in known if each.text), None)
+        firings, last = self.reader.firings(record.uid, SHOWN), self.reader.made(namespace, name)
+        return trigger(record, definition, firings, last, self.clock())
+
     def revisions(self, query: PageQuery) -> Page[RevisionRecord]:
         """A page of activated revisions, the latest first."""
         return self.reader.revisions(cursor=query.cursor, limit=query.limit)
@@ -153,6 +175,7 @@ class View:
         unknown = {event.uid for event in events} - kept.keys()
         if unknown:
             kept |= {uid: each.record.identity for uid, each in self.reader.snapshots(unknown).items()}
+            kept |= self.reader.trigger_names(unknown - kept.keys())
         named = [(event, kept.get(event.uid, ("", ""))) for event in events]
         while len(kept) > _IDENTITIES_KEPT:
             kept.popitem(last=False)

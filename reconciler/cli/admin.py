@@ -25,14 +25,16 @@ DISTRIBUTION = "reconciler-controller"
 
 
 def adopt(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Tasks as namespace/name or name.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every task that is held back.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Tasks and triggers as namespace/name or name.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is held back.")] = False,
     nothing: Annotated[bool, typer.Option("--none", help="None of them: they stay as they are.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what the request would name.")] = False,
     state: Annotated[Path, typer.Option("--state", metavar="DIR", help="The state folder.")] = DEFAULT_STATE,
     output: OutputOption = Output.TEXT,
 ) -> int:
-    """Let the controller begin tasks it holds back.
+    """Let the controller begin what it holds back.
 
     A state folder without a past may hold what it finds already there (Unadopted), and one whose database may be older than what has run holds everything unfinished (RestoredOlder). The request is a file in the state folder; the controller applies it in its next turn or at its next start. Any answer, also --none, decides about an older database: what it does not name stays held, and new tasks begin as they come.
 
@@ -51,18 +53,19 @@ def adopt(
         return DONE
     for name in selected:
         print(f"{'would adopt' if dry_run else 'adopt'} {render.inert(name)}")
-    print(f"{len(selected)} of {len(held)} held tasks" + ("" if dry_run else f"; the request is {file}"))
+    print(f"{len(selected)} of {len(held)} held back" + ("" if dry_run else f"; the request is {file}"))
     return DONE
 
 
 def _held_back(state: Path) -> list[str]:
-    """`namespace/name` of every task that is not adopted, or held."""
+    """`namespace/name` of every task and trigger that is not adopted, or held."""
     from contextlib import closing
 
     from state.reader import Reader
 
     with closing(Reader(state)) as reader:
-        return sorted({f"{each.namespace}/{each.name}" for each in reader.held_back()})
+        waiting = [each.identity for each in reader.held_back()] + [each.identity for each in reader.held_triggers()]
+        return sorted(set(map("/".join, waiting)))
 
 
 def _selection(held: list[str], names: list[str], *, everything: bool) -> list[str]:

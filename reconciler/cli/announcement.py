@@ -9,7 +9,7 @@ from reconciler.cli.render import MARKS, inert, now_utc
 from reconciler.settings import SourceSettings
 from state.phases import PUBLIC, Phase, StepPhase, TaskPhase
 from state.reader import Reader
-from state.records import Event, SourceRecord, TaskSnapshot
+from state.records import Event, SourceRecord, TaskSnapshot, TriggerRecord
 from state.store import Committed
 
 log = structlog.get_logger("reconciler.run")
@@ -32,6 +32,7 @@ class Announcer:
         """One line per task, and per step where they are wanted, whose public state is another one than before."""
         for event in committed.events:
             line = _line(event, committed.snapshot.tasks.get(event.uid)) if event.subject in self._subjects else ""
+            line = line or _of_trigger(event, committed.snapshot.triggers.get(event.uid))
             if line:
                 self._say(f"{now_utc():%H:%M:%S}  {line}")
         if not self._idle_said:
@@ -70,6 +71,15 @@ class Announcer:
 
     def _tip(self, found: SourceRecord) -> str:
         return f"{self._source.ref or 'HEAD'} ({short(found.commit)})"
+
+
+def _of_trigger(event: Event, trigger: TriggerRecord | None) -> str:
+    """What became of a trigger or one of its slots; what fired tells of itself as a task, so "" for that."""
+    if trigger is None or event.after == "fired":
+        return ""
+    slot = f" {event.path}" if event.path else ""
+    said = " ".join(part for part in (event.reason, event.message) if part)
+    return inert(f"~ trigger {trigger.namespace}/{trigger.name}{slot}  {event.after}  {said}".rstrip())
 
 
 def _line(event: Event, task: TaskSnapshot | None) -> str:

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from reconciler.cli import admin, check, listing, new, read, run, step_verbs, verbs, write
+from reconciler.cli import admin, check, listing, new, read, run, step_verbs, triggers, verbs, write
 from reconciler.cli.failure import DONE, FAILED
 from reconciler.errors import ReconcilerError
 
@@ -56,6 +56,8 @@ GET: dict[str, Command] = {
     "tasks": listing.tasks,
     "task": listing.task,
     "events": listing.events,
+    "triggers": triggers.triggers,
+    "trigger": triggers.trigger,
     "definitions": listing.definitions,
     "revisions": listing.revisions,
     "sources": listing.sources,

@@ -234,16 +234,25 @@ def task_path(client: Client, text: str) -> str:
 
     Raises NotFound, which lists what was meant perhaps, and Failure, which lists the candidates.
     """
+    return _path(client, "task", text)
+
+
+def trigger_path(client: Client, text: str) -> str:
+    """The same for a trigger."""
+    return _path(client, "trigger", text)
+
+
+def _path(client: Client, kind: str, text: str) -> str:
     if "/" in text:
-        return f"/tasks/{text}"
-    known = [(task["metadata"]["namespace"], task["metadata"]["name"]) for task in pages(client, "/tasks")]
+        return f"/{kind}s/{text}"
+    known = [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in pages(client, f"/{kind}s")]
     found = sorted({namespace for namespace, name in known if name == text})
     if len(found) > 1:
         raise Failure(
-            f"several tasks are named {text}: {', '.join(f'{each}/{text}' for each in found)}; write one of these"
+            f"several {kind}s are named {text}: {', '.join(f'{each}/{text}' for each in found)}; write one of these"
         )
     if not found:
         close = get_close_matches(text, {name for _, name in known}, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "`reconciler get tasks` lists what there is"
-        raise NotFound(f"there is no task {text}; {hint}")
-    return f"/tasks/{found[0]}/{text}"
+        hint = f"did you mean {' or '.join(close)}?" if close else f"`reconciler get {kind}s` lists what there is"
+        raise NotFound(f"there is no {kind} {text}; {hint}")
+    return f"/{kind}s/{found[0]}/{text}"

@@ -72,7 +72,8 @@ def facts(task: Answer) -> list[str]:
 
 
 def _origin(source: Answer) -> str:
-    place = source.get("path") or "?"
+    trigger = f"the trigger {source['trigger']} in " if source.get("trigger") else ""
+    place = trigger + (source.get("path") or "?")
     subject = f" “{source['subject']}”" if source.get("subject") else ""
     author = f" by {source['author']}" if source.get("author") else ""
     blob = f" (blob {short(source['blob'])})" if source.get("blob") else ""
@@ -86,6 +87,7 @@ def _change(event: Answer) -> str:
 def event_row(event: Answer) -> tuple[object, ...]:
     """Time, what, change, cause and message of an event."""
     what = event.get("path") or event.get("subject")
+    what = " ".join(part for part in (event["trigger"], event.get("path")) if part) if event.get("trigger") else what
     number = f"#{event['attempt']}" if event.get("attempt") else ""
     change = " → ".join(part for part in (event.get("before"), event.get("after")) if part)
     cause = event.get("cause") or {}
@@ -132,3 +134,36 @@ def revision_row(revision: Answer) -> tuple[object, ...]:
         status["author"],
         status["subject"],
     )
+
+
+def trigger_row(trigger: Answer) -> tuple[object, ...]:
+    """Namespace, name, state, last decision, next time, last task and message of a trigger."""
+    metadata, status = trigger["metadata"], trigger["status"]
+    last = status["last"][0] if status["last"] else None
+    task = status["lastTask"]
+    return (
+        metadata["namespace"],
+        metadata["name"],
+        status["state"],
+        f"{last['at']} {last['outcome']}" if last else "",
+        status["next"][0] if status["next"] else "",
+        f"{task['name']} {task['state']}" if task else "",
+        status["message"],
+    )
+
+
+def trigger_lines(trigger: Answer) -> list[str]:
+    """One trigger for people: how it stands, its last five slots and its next five times."""
+    metadata, status = trigger["metadata"], trigger["status"]
+    head = f"{metadata['namespace']}/{metadata['name']} is {status['state']} ({status['reason']}): {status['message']}"
+    found = [head, f"desired by: {_origin(status['source'])}", "last:"]
+    for each in status["last"]:
+        said = each["task"] or " ".join(part for part in (each["reason"], each["message"]) if part)
+        found.append(f"  {each['at']}  {each['outcome']}  {said}")
+    found += ["  nothing yet"] * (not status["last"])
+    found += ["next:", *(f"  {each}" for each in status["next"])] if status["next"] else []
+    if task := status["lastTask"]:
+        found.append(
+            f"last task: {task['name']} is {task['state']}" + (f" ({task['reason']})" if task["reason"] else "")
+        )
+    return [render.inert(line) for line in found]

@@ -20,11 +20,13 @@ from reconciler.cli.explanation import short
 from reconciler.cli.failure import Failure
 from reconciler.cli.memory import Memory
 from reconciler.cli.opening import opened
+from reconciler.cli.prospects import prospects
 from reconciler.cli.repository import Repository
 from reconciler.cli.work_tree import DRIVERS
-from reconciler.follow import LastGood
+from reconciler.last_good import LastGood
 from reconciler.observed import Observed, Programs
 from reconciler.plan.acceptance import refusal
+from reconciler.plan.due import candidates
 from reconciler.plan.whole import plan
 from reconciler.settings import Settings, SourceSettings
 from state.changes import Admitted
@@ -67,35 +69,41 @@ def next_turn(settings: Settings) -> Forecast:
     rows = memory.definitions()
     with opened(place) as source:
         desired = _desired(source, LastGood(rows))
+        changed = source.changed(memory.commit(place.name), desired.revision.commit) or frozenset()
     if memory.activated_at(place.name) is None:
         desired = replace(desired, hold=settings.cold_start == "hold")
-    snapshot = memory.snapshot(_wanted(desired.library))
-    observed = _observed(snapshot, memory.pins(snapshot), _wanted(desired.library))
+    now, wanted = datetime.now(UTC), _wanted(desired.library)
+    seen = _with_triggers(Observed(memory.snapshot(wanted)), desired.library, changed)
+    snapshot = memory.snapshot(wanted | frozenset(candidates(desired, seen, now)))
+    observed = _with_triggers(_observed(snapshot, memory.pins(snapshot), wanted), desired.library, changed)
     memory.close()
     where = f"{place.path} at {place.ref or 'HEAD'} ({_short(desired)})"
     if refused := _refusal(desired, snapshot, len(rows)):
         return _refused(refused, desired, where)
-    planned = plan(desired, observed, datetime.now(UTC))
-    return _forecast(planned, planned.notes, desired, where)
+    planned = plan(desired, observed, now)
+    return _forecast(planned, (*planned.notes, *prospects(planned, desired.library, now)), desired, where)
 
 
 def between(place: SourceSettings, base: str, head: str) -> Forecast:
     """What merging `head` into `base` would do. Raises SourceUnavailable, Failure for a commit that is not there."""
     before, after = (_at(place, commit) for commit in (base, head))
+    with opened(place.model_copy(update={"ref": after.revision.commit})) as source:
+        source.revision()
+        changed = source.changed(before.revision.commit, after.revision.commit) or frozenset()
     now = datetime.now(UTC)
     identities = _wanted(before.library) | _wanted(after.library)
-    first = plan(before, Observed(Snapshot(), identities=identities), now)
+    first = plan(before, _with_triggers(Observed(Snapshot(), identities=identities), before.library), now)
     admitted = [change for action in first if action.sign == "+" for change in action.changes]
     applied = Observed(Snapshot(), identities=identities).after(admitted, now).snapshot
     where = f"{place.path} at {head} ({_short(after)})"
     if refused := _refusal(after, applied, len(before.library.definitions)):
         return _refused(refused, after, where)
-    observed = _observed(applied, _pins_of(admitted), identities)
+    observed = _with_triggers(_observed(applied, _pins_of(admitted), identities), after.library, changed)
     unchanged = {str(action) for action in plan(before, observed, now)}
     planned = plan(after, observed, now)
     actions = [action for action in planned if str(action) not in unchanged]
     note = f"assuming {base} ({_short(before)}) fully applied: every task that it wants is admitted, none has begun"
-    return _forecast(actions, (note, *planned.notes), after, where)
+    return _forecast(actions, (note, *planned.notes, *prospects(actions, after.library, now)), after, where)
 
 
 def _desired(source: Source, good: LastGood | None = None) -> Complete:
@@ -120,6 +128,13 @@ def _observed(snapshot: Snapshot, pins: Mapping[str, Pin], wanted: frozenset[Ide
     return Observed(snapshot, _programs(tasks, pins), identities, flying)
 
 
+def _with_triggers(observed: Observed, library: Library, changed: frozenset[str] = frozenset()) -> Observed:
+    """The same world with every trigger to be decided about; `changed` are the paths that the revision changes."""
+    known = {trigger.identity for trigger in observed.snapshot.triggers.values()}
+    files = {(trigger.namespace, trigger.name) for trigger in library.triggers()}
+    return replace(observed, triggers=frozenset(known | files), changed=changed)
+
+
 def _programs(tasks: Iterable[TaskSnapshot], pins: Mapping[str, Pin]) -> Mapping[tuple[str, ...], Program]:
     programs = Programs(lambda digests: {digest: pins[digest] for digest in digests})
     return {pinned: programs.get(pinned) for pinned in {task.record.pins for task in tasks if task.record.pins}}
@@ -136,7 +151,7 @@ def _wanted(library: Library) -> frozenset[Identity]:
 def _refusal(desired: Complete, snapshot: Snapshot, had: int) -> str:
     """Why the revision as a whole would be refused, "" if it would not."""
     records = [task.record for task in snapshot.tasks.values()]
-    live = {each.identity for each in records if each.live and each.phase is not TaskPhase.REMOVED}
+    live = {each.identity for each in records if each.live and each.phase is not TaskPhase.REMOVED and not each.trigger}
     refused = refusal(desired.revision, desired.library, live, had)
     return f"{refused.reason}: {refused.message}" if refused else ""
 

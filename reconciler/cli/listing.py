@@ -62,7 +62,7 @@ def tasks(
         for each in found
     ]
     columns = ("NAMESPACE", "NAME", *(["RUN"] if again else []), "STATE", "REASON", "PROGRESS", "AGE", "MESSAGE")
-    return _list(output, found, columns, rows)
+    return listed(output, found, columns, rows)
 
 
 def task(
@@ -108,7 +108,7 @@ def sources(server: ServerOption = None, state: StateOption = None, output: Outp
     if notice := client.notice(reader):
         print(render.inert(notice), file=sys.stderr, flush=True)
     columns = ("NAME", "REF", "PATH", "COMMIT", "AUTHOR", "CONDITIONS")
-    return _list(output, found, columns, [explanation.source_row(each) for each in found])
+    return listed(output, found, columns, [explanation.source_row(each) for each in found])
 
 
 def definitions(
@@ -131,7 +131,7 @@ def definitions(
     wanted: client.Query = {"kind": kind, "accepted": "false" if rejected else None}
     found = list(client.pages(client.open_client(server, state), "/definitions", limit, **wanted))
     columns = ("KIND", "NAMESPACE", "NAME", "ACCEPTED", "FILE", "PROBLEMS")
-    return _list(output, found, columns, [explanation.definition_row(each) for each in found])
+    return listed(output, found, columns, [explanation.definition_row(each) for each in found])
 
 
 def revisions(
@@ -149,7 +149,7 @@ def revisions(
 
     found = list(client.pages(client.open_client(server, state), "/revisions", limit))
     columns = ("SOURCE", "COMMIT", "ACTIVE SINCE", "AUTHOR", "SUBJECT")
-    return _list(output, found, columns, [explanation.revision_row(each) for each in found])
+    return listed(output, found, columns, [explanation.revision_row(each) for each in found])
 
 
 def events(
@@ -170,10 +170,10 @@ def events(
     path = f"{client.task_path(reader, name)}/events" if name else "/events"
     found = list(client.pages(reader, path, limit))
     columns = ("TIME", "WHAT", "CHANGE", "CAUSE", "MESSAGE")
-    return _list(output, found, columns, [explanation.event_row(each) for each in found])
+    return listed(output, found, columns, [explanation.event_row(each) for each in found])
 
 
-def _list(
+def listed(
     output: Output, found: Sequence[Mapping[str, Any]], columns: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> int:
     from reconciler.cli import render

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from state.reader import Reader
-from state.records import DefinitionRecord, Identity, Pin, Snapshot, SourceRecord, TaskSnapshot
+from state.records import DefinitionRecord, Identity, Pin, Snapshot, SourceRecord, TaskSnapshot, TriggerRecord
 
 _PAGE = 500
 
@@ -26,17 +26,23 @@ class Memory:
         known: list[SourceRecord] = self._reader.sources() if self._reader else []
         return next((each.activated_at for each in known if each.name == source), None)
 
+    def commit(self, source: str) -> str:
+        """The commit of the source that is in force; "" if there never was one."""
+        known: list[SourceRecord] = self._reader.sources() if self._reader else []
+        return next((each.commit for each in known if each.name == source), "")
+
     def definitions(self) -> list[DefinitionRecord]:
         """Every document of the active revision."""
         return list(self._definitions(self._reader)) if self._reader else []
 
     def snapshot(self, wanted: frozenset[Identity]) -> Snapshot:
-        """The tasks that are alive or have one of the wanted identities, and what is left of those that are gone."""
+        """The tasks that are alive or have one of the wanted identities, what is left of those that are gone, triggers."""
         if self._reader is None:
             return Snapshot()
         tasks = {task.record.uid: task for task in self._tasks(self._reader, wanted)}
         missing = wanted - {task.record.identity for task in tasks.values()}
-        return Snapshot(tasks, {each: runs for each in missing if (runs := self._reader.gone(*each))})
+        gone = {each: runs for each in missing if (runs := self._reader.gone(*each))}
+        return Snapshot(tasks, gone, triggers={each.uid: each for each in self._triggers(self._reader)})
 
     def pins(self, snapshot: Snapshot) -> dict[str, Pin]:
         """The definitions that these tasks keep, by digest."""
@@ -48,6 +54,13 @@ class Memory:
         yield from page.items
         while page.next:
             page = reader.definitions(cursor=page.next, limit=_PAGE)
+            yield from page.items
+
+    def _triggers(self, reader: Reader) -> Iterator[TriggerRecord]:
+        page = reader.triggers(limit=_PAGE)
+        yield from page.items
+        while page.next:
+            page = reader.triggers(cursor=page.next, limit=_PAGE)
             yield from page.items
 
     def _tasks(self, reader: Reader, wanted: frozenset[Identity]) -> Iterator[TaskSnapshot]:

@@ -33,11 +33,11 @@ class Lasting:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # closed by whoever called us counts as gone
             self._stream.write(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # closed by whoever called us counts as gone
             self._stream.flush()
 
 

@@ -1,22 +1,22 @@
 """Task files against runs: which file becomes a run, which run lost its file, and what a file may no longer change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
 from definitions.definition import Definition
 from definitions.desired import Complete, Desired
 from definitions.library import Library
-from definitions.models import Control, Task, TaskSpec
-from definitions.params import ParamError, bind
+from definitions.models import Task
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
 from reconciler.plan.control import CONTROL_CONDITIONS
-from state.changes import Admitted, Controlled, TaskAdvanced, TaskChange
+from reconciler.plan.entry import Wish, control_json, enter, wish_of, wish_of_trigger
+from state.changes import Controlled, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
-from state.records import Cause, Identity, Json, Origin, Pin, TaskRecord, TaskSnapshot, task_uid
+from state.records import Cause, Identity, TaskRecord, TaskSnapshot, task_uid
 
 RUN_WAITING = "RunWaiting"
 """The condition of a run whose file asks for another one already."""
@@ -62,24 +62,60 @@ class _Desk:
         latest = runs[-1] if runs else None
         self.cause = self._cause(file.path if file else latest.record.origin.path if latest else "")
         if file is None:
-            if latest and self.desired.removes:
-                self._removed(latest)
+            self._without_file(latest)
             return
         task = cast("Task", file.model)
-        if task.spec is None:
-            self.notes.append(
-                f"{file.namespace}/{file.name}: it has no spec; a task that only controls a trigger's task waits for triggers"
-            )
+        wish = self._wish(file, task, latest)
+        if wish is None:
+            self._controls_nothing(file, latest, task)
             return
         uid = task_uid(self.desired.revision.source, file.namespace, file.name, task.control.run)
         if latest and latest.record.uid == uid:
-            self._again(latest, file, task)
+            self._again(latest, file, task, wish)
         elif latest and latest.record.live:
             self._still_running(latest, file, task)
         elif self._ran(identity, uid, task.control.run, runs):
             self._executed(file, task)
         else:
-            self._admit(file, task, task.spec)
+            self._admit(wish)
+
+    def _wish(self, file: Definition, task: Task, latest: TaskSnapshot | None) -> Wish | None:
+        """The run that a file desires; without a spec the file controls a run of a trigger, which knows the spec."""
+        if task.spec is not None:
+            return wish_of(file, task, task.spec, self.cause)
+        trigger = latest.record.trigger if latest else ""
+        made = self.library.trigger(file.namespace, trigger) if trigger else None
+        return wish_of_trigger(made, file.name, self.cause, file) if made else None
+
+    def _controls_nothing(self, file: Definition, latest: TaskSnapshot | None, task: Task) -> None:
+        """A file without a spec, and no trigger that is in force to say what it runs."""
+        if latest and latest.record.trigger and latest.record.run == task.control.run:
+            self._note_condition(latest, file, {}, file.digest)
+            return
+        subject = f"{file.namespace}/{file.name}"
+        said = "it has no spec, and no trigger has made a task of this name yet"
+        if latest and latest.record.trigger:
+            said = f"run {task.control.run} needs its trigger {latest.record.trigger}, which is gone"
+        self.notes.append(f"{subject}: {said}")
+
+    def _without_file(self, latest: TaskSnapshot | None) -> None:
+        if latest is None:
+            return
+        record = latest.record
+        made = self.library.trigger(record.namespace, record.trigger) if record.trigger else None
+        if made and not record.pins and record.phase in UNRESOLVED:
+            self._admit(wish_of_trigger(made, record.name, self.cause, None), record)
+        elif record.trigger and self.desired.removes:
+            self._let_go(latest)
+        elif self.desired.removes:
+            self._removed(latest)
+
+    def _let_go(self, latest: TaskSnapshot) -> None:
+        """Nothing controls a run of a trigger any more: it goes on as its trigger made it."""
+        record = latest.record
+        if record.live and (record.digest, record.control, record.conditions) != ("", {}, {}):
+            change = Controlled(record.uid, "", {}, {}, "finish", self.cause)
+            self._do("~", record, "the file that controlled it was removed", change)
 
     def _cause(self, path: str) -> Cause:
         """The commit that changed the file, not the one that happened to be the tip."""
@@ -112,14 +148,15 @@ class _Desk:
 
     # -- a file that has its run -------------------------------------------------------------------------------------
 
-    def _again(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
+    def _again(self, latest: TaskSnapshot, file: Definition, task: Task, wish: Wish) -> None:
         record = latest.record
-        if not record.pins and record.phase in UNRESOLVED and task.spec:
-            return self._admit(file, task, task.spec, record)
+        if not record.pins and record.phase in UNRESOLVED:
+            return self._admit(wish, record)
         if record.phase is TaskPhase.REMOVED:
             self._do("~", record, "its file is back", TaskAdvanced(record.uid, Signal.RESTORE, self.cause))
         drift = "the spec changed after admission and is ignored; use run: N to run it anew"
-        conditions = {"SpecDrift": drift} if file.spec_digest != record.spec_digest else {}
+        drifted = task.spec is not None and file.spec_digest != record.spec_digest
+        conditions = {"SpecDrift": drift} if drifted else {}
         self._note_condition(latest, file, conditions, file.digest)
         return None
 
@@ -147,77 +184,10 @@ class _Desk:
 
     # -- a file that becomes a run -----------------------------------------------------------------------------------
 
-    def _admit(self, file: Definition, task: Task, spec: TaskSpec, waiting: TaskRecord | None = None) -> None:
-        """Make the run, or the row that waits for a definition which is rejected at the moment."""
-        record = self._record(file, task, spec)
-        if waiting and waiting.restored:
-            record = replace(record, held=waiting.held, restored=True)
-        if blocked := self.library.unresolved(file):
-            self._wait(replace(record, params=spec.with_, reason="DefinitionRejected", message=blocked), waiting)
-            return
-        program = self.library.program(record.kind, record.namespace, record.target)
-        pins = self._pins(record)
-        digests = tuple(pin.digest for pin in pins)
-        self.programs[digests] = program
-        if self.desired.hold:
-            record = replace(record, phase=TaskPhase.UNADOPTED, reason="Unadopted")
-        self._bound(replace(record, pins=digests), program, spec, pins)
-
-    def _wait(self, record: TaskRecord, before: TaskRecord | None) -> None:
-        """Write the waiting row, unless it says the same already."""
-        if before and before.phase in {TaskPhase.CREATED, TaskPhase.SUSPENDED} and before.digest == record.digest:
-            return
-        what = f"waits, its definition is rejected: {record.message}"
-        self._do("~" if before else "+", record, what, Admitted(record, (), self.cause))
-
-    def _bound(self, record: TaskRecord, program: Program, spec: TaskSpec, pins: tuple[Pin, ...]) -> None:
-        """Admit with the parameters of the file; if they do not fit the definition, the run has failed at once."""
-        what = f"run {record.run} of {record.kind.lower()} {record.target}"
-        try:
-            record = replace(record, params=bind(program.params, spec.with_))
-        except ParamError as error:
-            failed = TaskAdvanced(record.uid, Signal.FAIL, self.cause, "ParamError", str(error))
-            record = replace(record, params=spec.with_, phase=TaskPhase.CREATED)
-            return self._do("!", record, f"{what}: {error}", Admitted(record, pins, self.cause), failed)
-        return self._do("+", record, what, Admitted(record, pins, self.cause))
-
-    def _pins(self, record: TaskRecord) -> tuple[Pin, ...]:
-        closure = self.library.closure(record.kind, record.namespace, record.target)
-        return tuple(Pin(d.kind, d.namespace, d.name, d.digest, d.text, d.commit, d.path) for d in closure)
-
-    def _record(self, file: Definition, task: Task, spec: TaskSpec) -> TaskRecord:
-        revision, run = self.desired.revision, task.control.run
-        return TaskRecord(
-            uid=task_uid(revision.source, file.namespace, file.name, run),
-            source=revision.source,
-            namespace=file.namespace,
-            name=file.name,
-            run=run,
-            kind="Workflow" if spec.workflow else "Job",
-            target=spec.workflow or spec.job or "",
-            origin=self._origin(file),
-            digest=file.digest,
-            spec_digest=file.spec_digest,
-            pins=(),
-            params={},
-            created_at=self.now,
-            labels=task.metadata.labels,
-            annotations=task.metadata.annotations,
-            control=control_json(task.control),
-            delete_policy=task.delete_policy,
-            held=self.desired.older,
-            restored=bool(self.desired.older),
-        )
-
-    def _origin(self, file: Definition) -> Origin:
-        brought = self.library.tree.origin(file.path)
-        who = (brought.author, brought.email, brought.subject, brought.signer or "")
-        return Origin(brought.commit, file.path, file.blob, *who)
+    def _admit(self, wish: Wish, waiting: TaskRecord | None = None) -> None:
+        entry = enter(self.desired, wish, self.now, waiting)
+        self.actions += entry.actions
+        self.programs.update(entry.programs)
 
     def _do(self, sign: Sign, record: TaskRecord, what: str, *changes: TaskChange) -> None:
         self.actions.append(Action(sign, record.uid, f"{record.namespace}/{record.name}", what, changes))
-
-
-def control_json(control: Control) -> dict[str, Json]:
-    """The control part as plain JSON, only what the file says."""
-    return cast("dict[str, Json]", control.model_dump(mode="json", by_alias=True, exclude_defaults=True))

@@ -18,6 +18,7 @@ from reconciler.plan.admission import RUN_WAITING, admission
 from reconciler.plan.capacity import grant
 from reconciler.plan.control import cause_of, control, noted
 from reconciler.plan.progress import progress
+from reconciler.plan.triggers import triggers
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, Identity, TaskRecord, TaskSnapshot, Uid
@@ -30,10 +31,13 @@ ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
-    """What happens next to the tasks of `observed`: files first, then controls, then every step as far as it goes."""
+    """What happens next to the tasks of `observed`: files, then triggers, then controls, then every step as it can go."""
     files = admission(desired, observed, now)
     observed = replace(observed, programs={**observed.programs, **files.programs})
     observed = observed.after(Plan(files.actions).changes, now)
+    fired = triggers(desired, observed, now)
+    observed = replace(observed, programs={**observed.programs, **fired.programs})
+    observed = observed.after(Plan(fired.actions).changes, now)
     tasks = observed.snapshot.tasks.values()
     causes = {task.record.uid: cause_of(task.record, desired) for task in tasks if _spoken_to(task.record)}
     controls = tuple(each for task in tasks for each in _controlled(task, observed, causes, now))
@@ -42,10 +46,11 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served)
     begun = tuple(_begun(observed, granted, now))
     moved = (*begun, *granted, *(action for action in parked if action.changes))
-    actions = (*files.actions, *controls, *moved, *_noted(observed, moved, causes, now))
+    actions = (*files.actions, *fired.actions, *controls, *moved, *_noted(observed, moved, causes, now))
     served = next((action.claim.namespace for action in reversed(granted) if action.claim), "")
     again = frozenset(_awaited(observed, granted))
-    return Plan(actions, frozenset(action.uid for action in parked), files.notes, again, served)
+    parked_uids = frozenset(action.uid for action in parked)
+    return Plan(actions, parked_uids, files.notes, again, served, frozenset(_waited_for(observed, granted)))
 
 
 def _spoken_to(record: TaskRecord) -> bool:
@@ -75,7 +80,7 @@ def _moves(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime
     record = task.record
     if record.phase is TaskPhase.REVOKING and not record.pins:
         yield _never_begun(record)
-    elif record.live and record.pins and record.phase is not TaskPhase.UNADOPTED:
+    elif record.live and record.pins and not _waits(record):
         yield from _progressed(task, observed, causes.get(record.uid), now)
     yield from _cleaning(task, observed)
 
@@ -106,6 +111,11 @@ def _after(task: TaskSnapshot, actions: Iterable[Action], now: datetime) -> Task
         for change in action.changes:
             task, _ = apply_one(task, cast("OwnChange", change), now)
     return task
+
+
+def _waits(record: TaskRecord) -> bool:
+    """Whether nothing may happen to a task yet: nobody adopted it, or the run of its trigger before it is not over."""
+    return record.phase is TaskPhase.UNADOPTED or (bool(record.behind) and record.phase is not TaskPhase.REVOKING)
 
 
 def _never_begun(record: TaskRecord) -> Action:
@@ -145,8 +155,15 @@ def _started(record: TaskRecord, program: Program, now: datetime) -> Action:
 
 def _awaited(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:
     """The files that ask for another run and waited for the end of the one that ends here."""
+    return (record.identity for record in _ended(observed, granted) if RUN_WAITING in record.conditions)
+
+
+def _waited_for(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:
+    """The triggers of which a task ends here."""
+    return ((record.namespace, record.trigger) for record in _ended(observed, granted) if record.trigger)
+
+
+def _ended(observed: Observed, granted: Iterable[Action]) -> Iterator[TaskRecord]:
     for action in granted:
-        record = observed.snapshot.tasks[action.uid].record
-        ends = any(isinstance(c, TaskAdvanced) and c.signal in ENDS for c in action.changes)
-        if ends and RUN_WAITING in record.conditions:
-            yield record.identity
+        if any(isinstance(change, TaskAdvanced) and change.signal in ENDS for change in action.changes):
+            yield observed.snapshot.tasks[action.uid].record

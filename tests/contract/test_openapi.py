@@ -17,6 +17,7 @@ from tests.read_side import grade_class
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory):
     world = grade_class(tmp_path_factory.mktemp("state"))
+    world.trigger("grade-alice", {"cron": "0 2 * * *"})
     (world.folder / "heartbeat").touch()
     later = (datetime.now(UTC) + timedelta(hours=1)).timestamp()  # the last operation may be asked long after the first
     os.utime(world.folder / "heartbeat", (later, later))

@@ -109,7 +109,7 @@ def test_some_are_adopted_and_the_others_stay_held(world, tmp_path):
         "restored from copy.db"
     }
     one = min(held)
-    assert f"adopt default/{one}\n1 of {len(held)} held tasks" in command("adopt", one, "--state", world.state).stdout
+    assert f"adopt default/{one}\n1 of {len(held)} held back" in command("adopt", one, "--state", world.state).stdout
     run_until_idle(world.repository.folder, world.state, *FLAGS)
     left = {f"default/{name}" for name in held - {one}}
     with closing(Reader(world.state)) as reader:

@@ -196,7 +196,7 @@ def test_a_wrong_filter_is_one_line(invoke):
 def test_what_would_be_adopted_is_shown_before_it_is_asked_for(world):
     result = CliRunner().invoke(app, ["adopt", "--all", "--dry-run", "--state", str(world.folder)])
 
-    assert result.stdout.splitlines() == ["would adopt demo/grade-dave", "1 of 1 held tasks"]
+    assert result.stdout.splitlines() == ["would adopt demo/grade-dave", "1 of 1 held back"]
     assert list((world.folder / "requests").glob("*")) == []
 
 

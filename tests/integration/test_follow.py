@@ -7,8 +7,9 @@ import pytest
 
 from definitions.desired import Complete
 from definitions.revision import Blob, Revision, SourceUnavailable, Tree
-from reconciler.follow import Follower, LastGood
+from reconciler.follow import Follower
 from reconciler.inbox import Inbox, News
+from reconciler.last_good import LastGood
 from reconciler.plan.whole import plan
 from state.changes import Change, TaskAdvanced
 from state.phases import Signal

@@ -101,7 +101,7 @@ def test_a_new_commit_is_seen_with_exactly_the_paths_it_changed(repository, sour
     new = repository.commit(b=TASK + "---\n")
 
     assert source.revision().commit == new
-    assert source.changed(old, new) == {"a.yaml", "b.yaml", "wéird name\nx.yaml"}
+    assert source.changed(old, new) == {"a.yaml", "b.yaml", "notes.txt", "wéird name\nx.yaml"}
     assert source.changed(old, old) == frozenset()
     assert source.changed("dir:0", new) is None
     assert source.changed("0" * 40, new) is None

@@ -36,6 +36,7 @@ from state.reader import Reader
 from state.records import Cause, Snapshot, Uid, Usage
 from state.rows import to_microseconds
 from state.store import Store
+from state.triggers import TriggerChange
 from tests.crash.campaign import strace_works
 from tests.histories import (
     COMMIT,
@@ -101,13 +102,19 @@ def test_what_apply_says_is_what_a_reader_finds_after_the_commit(data, tmp_path_
         changes = []
         before = expected
         for _ in range(data.draw(st.integers(1, 5))):
-            change = data.draw(st.sampled_from(possible(before.tasks, gone, at)))
+            change = data.draw(st.sampled_from(possible(before, gone, at)))
             if isinstance(change, Activated | SourceReported):
                 changes.append(change)
                 continue
+            if isinstance(change, TriggerChange):
+                changes.append(change)
+                before = apply(before, [change], at).snapshot
+                continue
             uid = uid_of(change)
             if isinstance(change, Retired) and any(
-                uid_of(each) == uid for each in changes if not isinstance(each, Activated | SourceReported)
+                uid_of(each) == uid
+                for each in changes
+                if not isinstance(each, Activated | SourceReported | TriggerChange)
             ):
                 continue
             changes.append(change)
@@ -123,7 +130,8 @@ def test_what_apply_says_is_what_a_reader_finds_after_the_commit(data, tmp_path_
         assert committed.snapshot.usage == expected.usage
         assert store.snapshot(list(expected.tasks)).tasks == expected.tasks
         store._cache.clear()
-        assert store.snapshot(list(expected.tasks)) == replace(expected, runs={})
+        named = [each.identity for each in expected.triggers.values()]
+        assert store.snapshot(list(expected.tasks), (), named) == replace(expected, runs={})
         assert reader.snapshots(list(expected.tasks)) == expected.tasks
     assert load_usage(store._connection) == expected.usage
     wakes = {uid: each.wake_at for uid, each in expected.tasks.items() if each.wake_at}
@@ -237,7 +245,7 @@ def test_a_run_that_was_retired_never_runs_again(folder, store):
     (stone,) = store.snapshot([], [ALICE.identity]).runs[ALICE.identity]
     assert (stone.uid, stone.phase, stone.commit, stone.at) == (UID, TaskPhase.FINISHED, "c0ffee", LATER)
     assert len(stone.last_hash) == 64
-    assert store.identities() == {ALICE.identity: (UID, 1, "", False, False)}
+    assert store.identities() == {ALICE.identity: (UID, 1, "", False, False, False)}
     left = ("tasks", "steps", "attempts", "events", "pins", "pin_uses", "labels", "wakes")
     assert {table: sql(folder, f"SELECT count(*) FROM {table}") for table in left} == {table: [(0,)] for table in left}
     assert inspect(folder) == []
@@ -277,13 +285,13 @@ def test_identities_are_found_by_their_latest_run(store):
     store.commit([*begun(ALICE), *ended(UID), admitted(second), admitted(task("bob", namespace="other"))], START)
     found = store.snapshot([], [("demo", "alice"), ("demo", "nobody")])
     assert set(found.tasks) == {second.uid}
-    assert store.identities()["demo", "alice"] == (second.uid, 2, "digest", True, False)
+    assert store.identities()["demo", "alice"] == (second.uid, 2, "digest", True, False, False)
     assert store.identities()["other", "bob"].run == 1
 
 
 def test_a_removed_task_is_known_as_removed(store):
     store.commit([admitted(ALICE), TaskAdvanced(UID, Signal.REMOVE, COMMIT)], START)
-    assert store.identities()["demo", "alice"] == (UID, 1, "digest", True, True)
+    assert store.identities()["demo", "alice"] == (UID, 1, "digest", True, True, False)
 
 
 def test_who_is_due_comes_first_and_the_next_time_is_told(store):
@@ -489,7 +497,7 @@ def test_migrating_again_changes_nothing(folder, store):
 
 def test_a_flipped_bit_never_shows_a_wrong_phase_unseen(folder):
     store = Store.open(folder)
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c", *map(str, range(10))):
         store.commit([*begun(task(name)), *ended(task(name).uid, outputs={"grade": "A"})], START)
     store.commit(begun(task("d")), START)
     expected = {uid: _phases(each) for uid, each in store.snapshot([task(name).uid for name in "abcd"]).tasks.items()}

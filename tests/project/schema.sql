@@ -44,7 +44,7 @@ CREATE TABLE tasks (
   started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
   state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT '',
   held TEXT NOT NULL, restored INTEGER NOT NULL CHECK (restored IN (0, 1))
-) STRICT;
+, "trigger" TEXT NOT NULL DEFAULT '', behind TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX tasks_identity ON tasks (name, namespace, run);
 CREATE INDEX tasks_created ON tasks (created_at, number);
 CREATE INDEX tasks_due ON tasks (due, number);
@@ -102,3 +102,13 @@ CREATE TABLE tombstones (
 CREATE INDEX tombstones_identity ON tombstones (name, namespace, run);
 CREATE TABLE wakes (uid TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX wakes_at ON wakes (at);
+CREATE TABLE triggers (
+  uid TEXT PRIMARY KEY, source TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, origin TEXT NOT NULL,
+  digest TEXT NOT NULL, schedule TEXT NOT NULL,
+  phase TEXT NOT NULL CHECK (phase IN ('active', 'suspended', 'unadopted', 'removed')),
+  since INTEGER NOT NULL, decided INTEGER NOT NULL, seen TEXT NOT NULL, wake_at INTEGER, reason TEXT NOT NULL,
+  message TEXT NOT NULL, head TEXT NOT NULL DEFAULT '', anchor TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX triggers_identity ON triggers (namespace, name, source);
+CREATE INDEX triggers_wake ON triggers (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX tasks_trigger ON tasks (namespace, "trigger", live, number) WHERE "trigger" <> '';

@@ -1,12 +1,12 @@
 """Every YAML file here is a test, named as a sentence: definitions, what happens in the world, and each decision.
 
 `given` are the first files (jobs, workflows, tasks without their envelope) and the limits; each part of `story` says
-what happens (`when`) and, exactly, the lines of the plan, the rows that differ, outputs, notes and wake-ups (`then`).
+what happens (`when`) and, exactly, the lines of the plan, the rows that differ, outputs, notes and wake-ups, triggers with the day and time of their next slot, and the slots that were decided (`then`).
 After each part planning again must give nothing.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running,
 from reconciler.judgement import Report
 from reconciler.observed import Limits
 from reconciler.position import locate
-from state.changes import TaskAdvanced, TaskChange
-from state.phases import Signal, TaskPhase
+from state.changes import Change, TaskAdvanced
+from state.phases import Signal, TaskPhase, TriggerPhase
 from state.records import Cause, Event
+from state.triggers import TriggerAdopted
 from tests.stage import Stage
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
-GROUPS = ("jobs", "workflows", "tasks")
+GROUPS = ("jobs", "workflows", "tasks", "triggers")
 PARTS = {"commit", "pass", "crash", "adopt", "forget", "reports"}
 CLAIMS = {"plan", "rows", "outputs", "notes", "wakes", "conditions", "request", "handle", "causes", "secrets"}
+CLAIMS |= {"triggers", "slots"}
 
 OBSERVATIONS: Mapping[str, Callable[[Any], Observation]] = {
     "ended": lambda said: Ended(succeeded=True, **(said or {})),
@@ -68,7 +70,8 @@ class Play:
 
     def _commit(self, said: dict[str, Any]) -> None:
         trailers = tuple(said.pop("trailers", {}).items())
-        self.stage.commit(self._approving(said), trailers=trailers)
+        paths = said.pop("paths", ())
+        self.stage.commit(self._approving(said), paths, trailers=trailers)
 
     def _approving(self, said: Any) -> Any:
         """The same with `digest of STEP` as what status shows at that step."""
@@ -79,9 +82,14 @@ class Play:
         task = self.stage.task()
         return plan_digest(task, locate(self.stage.observed().program(task.record), said.removeprefix("digest of ")))
 
-    def _adoption(self) -> list[TaskChange]:
-        tasks = [task.record for task in self.stage.snapshot.tasks.values() if task.record.phase is TaskPhase.UNADOPTED]
-        return [TaskAdvanced(record.uid, Signal.ADOPT, Cause("operator", "adopt")) for record in tasks]
+    def _adoption(self) -> list[Change]:
+        cause, snapshot = Cause("operator", "adopt"), self.stage.snapshot
+        tasks = [task.record.uid for task in snapshot.tasks.values() if task.record.phase is TaskPhase.UNADOPTED]
+        held = [trigger.uid for trigger in snapshot.triggers.values() if trigger.phase is TriggerPhase.UNADOPTED]
+        return [
+            *(TaskAdvanced(uid, Signal.ADOPT, cause) for uid in tasks),
+            *(TriggerAdopted(uid, cause) for uid in held),
+        ]
 
     def _reports(self, where: str, said: Mapping[str, Any]) -> list[Report]:
         options = dict(said)
@@ -113,6 +121,13 @@ class Play:
 
     def value(self, claim: str) -> Any:
         """The rest of what a scenario may ask for."""
+        match claim:
+            case "triggers":
+                found = self.stage.snapshot.triggers.values()
+                return {each.name: f"{each.phase} {_time(each.wake_at)}".strip() for each in found}
+            case "slots":
+                told = [each for each in self.stage.events[self.told :] if each.subject == "trigger" and each.path]
+                return [f"{each.path} {each.after} {each.reason}" for each in told]
         task = self.stage.task()
         match claim:
             case "outputs":
@@ -140,6 +155,10 @@ def _cause(event: Event) -> str:
     return f"{what}: " + " ".join(part for part in (cause.kind, cause.author, cause.message) if part)
 
 
+def _time(at: datetime | None) -> str:
+    return f"{at:%d %H:%M}" if at else ""
+
+
 def check(play: Play, planned: Plan, then: Mapping[str, Any]) -> None:
     assert then.keys() <= CLAIMS, f"unknown: {then.keys() - CLAIMS}"
     assert [str(action) for action in planned] == then["plan"]
@@ -150,7 +169,7 @@ def check(play: Play, planned: Plan, then: Mapping[str, Any]) -> None:
 
 
 def check_rest(play: Play, planned: Plan) -> None:
-    if not planned.again:
+    if not (planned.again or planned.triggers):
         again = play.stage.turn()
         assert not again.actions, f"planning again gives: {again}"
 

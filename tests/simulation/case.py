@@ -85,6 +85,20 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """A trigger: at the times of `cron` in `zone`, at commits that change `path`, or (neither) at changed inputs."""
+
+    name: str
+    flow: str
+    cron: str = ""
+    zone: str = "UTC"
+    path: str = ""
+    missed: str = "latest"
+    within: int | None = None
+    overlap: str = "skip"
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One commit (or force push) at a time; `value` says what kind needs to know."""
 
@@ -106,6 +120,8 @@ class Case:
     hold: bool = False  # cold start with --adopt hold
     crash_at: tuple[int, ...] = ()  # the numbers of the yield points at which the process dies
     note: str = ""
+    schedules: tuple[Schedule, ...] = ()
+    ahead: float = 0.0  # seconds by which the wall clock begins later than others'
 
     def to_json(self) -> str:
         """As a file of the corpus."""
@@ -117,6 +133,7 @@ class Case:
         value = json.loads(text)
         value["flows"] = tuple(_flow(each) for each in value["flows"])
         value["operations"] = tuple(Operation(**each) for each in value["operations"])
+        value["schedules"] = tuple(Schedule(**each) for each in value.get("schedules", ()))
         return cls(**{**value, "faults": frozenset(value["faults"]), "crash_at": tuple(value["crash_at"])})
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.simulation.case import Flow, Step, Work
+from tests.simulation.case import Flow, Schedule, Step, Work
 
 NAMESPACE = "demo"
 _HOST = "http://target.example"
@@ -36,6 +36,19 @@ def task_file(name: str, flow: str, control: dict[str, Any], policy: str = "fini
     spec = {"workflow": flow, "with": {"flag": flag}}
     extra = {"control": control, "deletePolicy": policy}
     return _document("Task", name, spec, **extra)
+
+
+def trigger_file(schedule: Schedule, cron: str, control: dict[str, Any]) -> str:
+    """A trigger that makes tasks which run its flow; `cron` are its times if it has any."""
+    spec: dict[str, Any] = {"task": {"workflow": schedule.flow}, "overlap": schedule.overlap}
+    if cron:
+        spec |= {"cron": cron, "timezone": schedule.zone, "missed": schedule.missed}
+        spec |= {"within": f"{schedule.within}s"} if schedule.within else {}
+    elif schedule.path:
+        spec |= {"onCommit": {"paths": [schedule.path]}}
+    else:
+        spec |= {"onChange": True}
+    return _document("Trigger", schedule.name, spec, **({"control": control} if control else {}))
 
 
 def _document(kind: str, name: str, spec: dict[str, Any], **more: Any) -> str:

@@ -2,10 +2,19 @@
 
 import random
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from tests.simulation.case import FAULTS, FLAVOURS, Case, Flow, Operation, Step, Work
+from tests.simulation.case import FAULTS, FLAVOURS, Case, Flow, Operation, Schedule, Step, Work
+from tests.simulation.event_loop import START
 
+_ZONE = "America/New_York"
+_CRONS = ("* * * * *", "* * * * *", "*/2 * * * *", "0,1 1-3 * * *", "0-59 1,2,3 * * *", "30 2 * * *")
+_BEGINNINGS = (
+    "2026-11-23T12:00:00+00:00",
+    "2027-03-14T07:00:00+00:00",  # clocks are put forward
+    "2027-11-07T06:00:00+00:00",  # and back
+)
 _CONDITIONS = ("params.flag", "not params.flag", "task.run == 1")
 
 
@@ -17,7 +26,7 @@ def generate(seed: int) -> Case:
     flows = _structured(random.Random(f"{seed} structure"), flows)
     if "restore" in faults:
         flows = tuple(_without_endless_polls(flow) for flow in flows)
-    return Case(
+    case = Case(
         seed,
         flows,
         _operations(luck, flows, faults),
@@ -25,6 +34,38 @@ def generate(seed: int) -> Case:
         room=luck.choice((None, None, None, 1, 2)),
         hold=luck.random() < 0.1,
     )
+    return _scheduled(random.Random(f"{seed} triggers"), case)
+
+
+def _scheduled(luck: random.Random, case: Case) -> Case:
+    """The same case, in a third of all with triggers, whose times often lie where clocks are put forward or back."""
+    if luck.random() < 0.67:
+        return case
+    made = tuple(_schedule(luck, f"k{number}", case.flows) for number in range(luck.choice((1, 1, 2))))
+    begin = luck.choice(_BEGINNINGS)
+    ahead = (datetime.fromisoformat(begin) - START).total_seconds() - luck.uniform(0, 15)
+    operations = [*case.operations]
+    at = 0.0
+    for _ in range(luck.choice((0, 0, 1, 2, 3))):
+        at = round(at + luck.uniform(1, 50), 3)
+        kind = luck.choice(("suspend", "resume", "remove", "add", "change"))
+        operations.append(Operation(at, f"trigger_{kind}", luck.choice(made).name, luck.choice(_CRONS)))
+    operations.append(Operation(luck.choice((5.0, 70.0, 190.0)), "trigger_add", made[0].name))
+    flow = luck.choice(case.flows).name
+    operations += [Operation(round(luck.uniform(1, 15), 3), "change", "", flow)] * luck.choice((0, 1))
+    return replace(case, schedules=made, ahead=ahead, operations=tuple(operations))
+
+
+def _schedule(luck: random.Random, name: str, flows: tuple[Flow, ...]) -> Schedule:
+    flow = luck.choice(flows).name
+    overlap = luck.choice(("skip", "queue", "replace"))
+    kind = luck.random()
+    if kind < 0.15:
+        return Schedule(name, flow, overlap=overlap)
+    if kind < 0.3:
+        return Schedule(name, flow, path=f"{luck.choice(flows).name}.yaml", overlap=overlap)
+    missed, within = luck.choice(("skip", "latest", "all")), luck.choice((None, None, 90))
+    return Schedule(name, flow, luck.choice(_CRONS), _ZONE, "", missed, within, overlap)
 
 
 def _structured(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:

@@ -4,18 +4,21 @@ It knows the truth of the targets and remembers what was ever committed; it neve
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.drivers.protocol import Call
 from reconciler.judgement import Report
 from reconciler.position import Position, locate
-from state.changes import Admitted, Change, Intended, Retired
+from state.changes import Admitted, Change, Intended, Released, Retired
 from state.inspection import inspect
 from state.pages import LIMIT
 from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.reader import Reader
 from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
 from state.store import Committed
+from state.triggers import Fired, Skipped, TriggerSeen
+from tests.simulation.firings import Firings
 from tests.simulation.restored import NOTHING, Kept, Past
 from tests.simulation.target import flavour_of, words_of
 
@@ -54,6 +57,8 @@ class Oracle:
         self._past: Past = NOTHING  # what happened before an older database was put in place
         self._held = False  # an older database is in place and nobody has looked yet
         self._rewritten = False
+        self._firings = Firings()
+        self._kept_firings = Firings()
 
     # -- the life of controllers -------------------------------------------------------------------------------------
 
@@ -75,12 +80,14 @@ class Oracle:
 
     def backed_up(self) -> None:
         """A backup was taken: it holds what is committed now (C19)."""
+        self._kept_firings = self._firings.copy()
         self._kept = Kept.of(self._tasks, self._admitted, self._gone, self._lost, self._rows)
 
     def restored(self) -> None:
         """The database was replaced by the backup: what is known is what it holds, and targets know more."""
         assert self._kept
         self._tasks, self._admitted, self._gone, self._lost, self._rows = self._kept.copies()
+        self._firings = self._kept_firings.copy()
         target = self._world.target
         self._past = Past(frozenset(target.executions), frozenset(target.objects))
         self._rewritten = True
@@ -129,11 +136,14 @@ class Oracle:
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
-    def committed(self, process: "Process", changes: Sequence[Change], committed: Committed) -> None:
+    def committed(self, process: "Process", changes: Sequence[Change], committed: Committed, at: datetime) -> None:
         """A commit is durable."""
         if process.store.epoch != self.epoch:
             raise self._broken(f"C21 epoch {process.store.epoch} wrote while {self.epoch} is the newest")
+        for text in self._firings.wrong(changes, at):
+            raise self._broken(text)
         for change in changes:
+            self._reach_slot(change)
             if isinstance(change, Admitted):
                 self._admit(change)
             elif isinstance(change, Retired):
@@ -278,6 +288,15 @@ class Oracle:
                 self._lost.add(attempt.key)
             if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
                 self._world.reached("onLost: the same call again")
+
+    def _reach_slot(self, change: Change) -> None:
+        """What becomes of slots, and of tasks that wait for each other."""
+        if isinstance(change, Fired | Skipped):
+            self._world.reached(f"slot {change.reason}")
+        elif isinstance(change, TriggerSeen):
+            self._world.reached(f"trigger {change.reason}")
+        elif isinstance(change, Released):
+            self._world.reached("task released")
 
     def _reach_structure(self, step: StepRecord) -> None:
         """Lists, sub-workflows, waits and what runs at the end, by how they end."""

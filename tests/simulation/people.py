@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.simulation.case import Case, Flow, Operation
-from tests.simulation.documents import flow_file, task_file
+from tests.simulation.documents import flow_file, task_file, trigger_file
 from tests.simulation.source import Repository
 
 _BROKEN = "apiVersion: reconciler/v1\nkind: Workflow\nmetadata: {name: broken}\nspec: [\n"
@@ -15,6 +15,7 @@ class People:
 
     def __init__(self, case: Case, repository: Repository) -> None:
         self._flows = {flow.name: flow for flow in case.flows}
+        self._schedules = {each.name: each for each in case.schedules}
         self._repository = repository
         self._tasks: dict[str, dict[str, Any]] = {}
         self._before: list[dict[str, str]] = []
@@ -39,6 +40,9 @@ class People:
         flow = self._flows.get(operation.value)
         if not files and kind == "add":
             files = {f"{each.name}.yaml": flow_file(each) for each in self._flows.values()}
+            files |= {f"{each.name}.yaml": trigger_file(each, each.cron, {}) for each in self._schedules.values()}
+        if kind == "calm" or name in self._schedules:
+            return self._trigger(kind, name, operation.value, files)
         match kind:
             case "empty_tree":
                 return {}
@@ -58,6 +62,18 @@ class People:
             case "change" if flow:
                 return {**files, f"{flow.name}.yaml": flow_file(flow).replace('"flag"', '"flag2"')}
         return self._task(kind, name, flow, files)
+
+    def _trigger(self, kind: str, name: str, cron: str, files: dict[str, str]) -> dict[str, str]:
+        """What people do to triggers; when it is to become calm, they take them away."""
+        paths = [f"{each}.yaml" for each in (self._schedules if kind == "calm" else [name])]
+        if kind in {"calm", "trigger_remove"}:
+            return {path: text for path, text in files.items() if path not in paths}
+        if not files:
+            return files
+        control = {"state": "suspended", "reason": "wait"} if kind == "trigger_suspend" else {}
+        schedule = self._schedules[name]
+        times = cron if kind == "trigger_change" and schedule.cron else schedule.cron
+        return {**files, paths[0]: trigger_file(schedule, times, control)}
 
     def _task(self, kind: str, name: str, flow: Flow | None, files: dict[str, str]) -> dict[str, str]:
         facts = self._tasks.setdefault(name, {"flow": "", "control": {}, "policy": "finish", "flag": True})

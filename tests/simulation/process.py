@@ -19,7 +19,7 @@ from reconciler.inbox import Inbox
 from reconciler.judgement import Report
 from reconciler.loop import Loop, tick
 from reconciler.observed import Limits, Programs
-from reconciler.requests import Request, adoptions, holdings
+from reconciler.requests import Request, adopted_triggers, adoptions, holdings
 from reconciler.secrets.provider import SecretChain
 from state.changes import Change
 from state.errors import Fenced, Full
@@ -51,7 +51,7 @@ class SimulatedStore(Store):
     def commit(self, changes: Sequence[Change], at: datetime, snapshot: Snapshot | None = None) -> Committed:
         committed = super().commit(changes, at, snapshot)
         if changes:
-            self.process.world.oracle.committed(self.process, changes, committed)
+            self.process.world.oracle.committed(self.process, changes, committed, at)
             self.commits += 1
             self._read()
         return committed
@@ -244,16 +244,18 @@ class Process:
     @property
     def waits_for_a_person(self) -> bool:
         """Something is held or not adopted."""
-        return bool(self.store.held or self.reader.held_back())
+        return bool(self.store.held or self.reader.held_back() or self.reader.held_triggers())
 
     def adopt(self) -> None:
         """A person asks for everything that is held or not adopted."""
         if self.store.held and not self.follower.library:
             return self.world.mend()  # what the source says is refused, so nobody can decide about it yet
-        changes = list(adoptions(Request(Path("all.json"), "Ada", None), self.reader.held_back()))
+        request = Request(Path("all.json"), "Ada", None)
+        changes = list(adoptions(request, self.reader.held_back()))
+        triggers = dict(adopted_triggers(request, self.reader.held_triggers()))
         self.world.note(f"a person adopts {len(changes)} tasks")
         self.world.reached("adopted by a person")
-        self.inbox.ask(list(changes), [change.uid for change in changes])
+        self.inbox.ask([*changes, *triggers.values()], [change.uid for change in changes], triggers)
         self._spawn(self._decide(self.loop.ticks + 2))
         return None
 
@@ -266,6 +268,7 @@ class Process:
             self.world.oracle.released()
             await self.eventloop.run_in_executor(None, self.store.release)
             self.follower.decided()
+            self.loop.agenda.decided(self.world.clock.now())
 
     async def _turn(self, limits: Limits) -> None:
         world = self.world

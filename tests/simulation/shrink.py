@@ -36,12 +36,14 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, operations=case.operations[:place] + case.operations[place + 1 :])
     for fault in sorted(case.faults):
         yield replace(case, faults=case.faults - {fault})
+    for place in range(len(case.schedules)):
+        yield replace(case, schedules=case.schedules[:place] + case.schedules[place + 1 :])
     for flow in case.flows:
         if len(case.flows) > 1:
             yield replace(case, flows=tuple(each for each in case.flows if each is not flow))
         for smaller in _smaller_flows(flow):
             yield replace(case, flows=tuple(smaller if each is flow else each for each in case.flows))
-    for changes in ({"room": None}, {"hold": False}, {"crash_at": case.crash_at[1:]}):
+    for changes in ({"room": None}, {"hold": False}, {"ahead": 0.0}, {"crash_at": case.crash_at[1:]}):
         changed = replace(case, **changes)
         if changed != case:
             yield changed

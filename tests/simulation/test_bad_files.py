@@ -9,7 +9,7 @@ import pytest
 from definitions.desired import Complete
 from definitions.library import build
 from definitions.revision import Blob
-from reconciler import follow, loop
+from reconciler import follow, last_good, loop
 from reconciler.plan.whole import plan
 from tests.simulation.case import without
 from tests.simulation.documents import NAMESPACE
@@ -42,12 +42,13 @@ def reads(monkeypatch):
     """How each library was read, by its identity."""
     found = {}
 
-    def recorded(tree, read, *others):
-        library = build(tree, read, *others)
+    def recorded(tree, read, *others, **good):
+        library = build(tree, read, *others, **good)
         found[id(library)] = (library, read)
         return library
 
     monkeypatch.setattr(follow, "build", recorded)
+    monkeypatch.setattr(last_good, "build", recorded)
     return found
 
 

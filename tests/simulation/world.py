@@ -62,7 +62,7 @@ class World:
         self.case = case
         self.folder = folder / "state"
         self.chance = Chance(case.seed)
-        self.clock = Clock()
+        self.clock = Clock(offset=case.ahead)
         self.target = Target()
         self.repository = Repository()
         self.history: list[str] = []
@@ -141,6 +141,8 @@ class World:
         """No more faults: from here on everything has to come to rest."""
         self.note("-- calm --")
         self.calm = True
+        if self.case.schedules:
+            self._operate(Operation(self.clock.elapsed, "calm"))
         for process in self.processes:
             if process.store.epoch < self.oracle.epoch:
                 process.die("nobody needs two")

@@ -16,7 +16,7 @@ from reconciler.observed import Limits
 from state.changes import Activated
 from state.records import AttemptRecord, Identity, Snapshot, SourceRecord, TaskSnapshot, Uid
 from tests.definition_files import GOOD, Shelf
-from tests.histories import task
+from tests.histories import task, trigger
 from tests.stage import START
 
 TOTAL = Limits(total=2)
@@ -30,10 +30,18 @@ class Wakes:
 
     wakes: dict[Uid, datetime] = field(default_factory=dict)
     running: list[Uid] = field(default_factory=list)
+    times: dict[Identity, datetime] = field(default_factory=dict)
 
     def due(self, now: datetime, limit: int) -> tuple[list[Uid], datetime | None]:
         ready = sorted((uid for uid, at in self.wakes.items() if at <= now), key=lambda uid: self.wakes[uid])[:limit]
         return ready, min((at for uid, at in self.wakes.items() if uid not in ready), default=None)
+
+    def due_triggers(self, now: datetime, limit: int) -> tuple[list[Identity], datetime | None]:
+        ready = [identity for identity, at in self.times.items() if at <= now][:limit]
+        return ready, min((at for identity, at in self.times.items() if identity not in ready), default=None)
+
+    def early_triggers(self, time: datetime) -> list[Identity]:
+        return [identity for identity, at in self.times.items() if at > time]
 
     def live(self) -> list[Uid]:
         return self.running
@@ -90,17 +98,17 @@ def test_a_start_looks_at_everything_that_is_not_over(agenda, store):
     store.running = uids(3)
     agenda.start(START)
 
-    tasks, _ = agenda.next(News(), TOTAL, START)
+    tasks, *_ = agenda.next(News(), TOTAL, START)
 
     assert list(tasks) == uids(3)
-    assert agenda.next(News(), TOTAL, START) == ((), ())
+    assert agenda.next(News(), TOTAL, START) == ((), (), ())
 
 
 def test_reports_and_due_wakes_bring_their_tasks_each_once(agenda, store):
     store.wakes = {Uid("later"): START + timedelta(hours=1), Uid("due"): START, Uid("somebody"): START}
     agenda.next_wake = START
 
-    tasks, _ = agenda.next(News(reports=[report(), report()]), TOTAL, START)
+    tasks, *_ = agenda.next(News(reports=[report(), report()]), TOTAL, START)
 
     assert sorted(tasks) == ["due", "somebody"]
     assert agenda.next_wake == START + timedelta(hours=1)
@@ -110,17 +118,17 @@ def test_nothing_is_read_before_the_next_wake(agenda, store):
     agenda.next_wake = START + timedelta(seconds=1)
     store.wakes = {Uid("early"): START}
 
-    assert agenda.next(News(), TOTAL, START) == ((), ())
+    assert agenda.next(News(), TOTAL, START) == ((), (), ())
 
 
 def test_files_are_compared_in_slices_and_the_revision_counts_with_the_last(agenda):
     news = News(desired=complete(), identities=identities(SLICE + 1), activation=ACTIVATED)
 
-    _, first = agenda.next(news, TOTAL, START)
+    _, first, _ = agenda.next(news, TOTAL, START)
     early = agenda.activation()
     settle(agenda)
     pressing = agenda.pressing
-    _, second = agenda.next(News(), TOTAL, START)
+    _, second, _ = agenda.next(News(), TOTAL, START)
     late = agenda.activation()
     settle(agenda)
 
@@ -132,8 +140,8 @@ def test_files_are_compared_in_slices_and_the_revision_counts_with_the_last(agen
 
 
 def test_files_wait_while_the_source_is_unavailable(agenda):
-    _, none = agenda.next(News(desired=Unavailable("FetchFailed", ""), identities=identities(2)), TOTAL, START)
-    _, both = agenda.next(News(desired=complete()), TOTAL, START)
+    _, none, _ = agenda.next(News(desired=Unavailable("FetchFailed", ""), identities=identities(2)), TOTAL, START)
+    _, both, _ = agenda.next(News(desired=complete()), TOTAL, START)
 
     assert none == ()
     assert list(both) == identities(2)
@@ -155,22 +163,22 @@ def test_a_turn_that_was_not_written_is_tried_again(agenda):
     agenda.again(uids(1), identities(1))
 
     assert agenda.pressing
-    assert agenda.next(News(), TOTAL, START) == (tuple(uids(1)), tuple(identities(1)))
+    assert agenda.next(News(), TOTAL, START) == (tuple(uids(1)), tuple(identities(1)), ())
 
 
 def test_a_quarantined_task_is_left_alone(agenda):
     agenda.quarantine(uids(1))
 
-    tasks, _ = agenda.next(News(tasks=uids(2)), TOTAL, START)
+    tasks, *_ = agenda.next(News(tasks=uids(2)), TOTAL, START)
 
     assert list(tasks) == uids(2)[1:]
 
 
 def test_those_in_line_are_asked_when_a_report_may_have_made_room(agenda):
     line(agenda, 3)
-    before, _ = agenda.next(News(), TOTAL, START)
+    before, *_ = agenda.next(News(), TOTAL, START)
 
-    tasks, _ = agenda.next(News(reports=[report()]), TOTAL, START)
+    tasks, *_ = agenda.next(News(reports=[report()]), TOTAL, START)
 
     assert before == ()
     assert list(tasks) == ["somebody", *uids(3, "waiting")]
@@ -178,13 +186,13 @@ def test_those_in_line_are_asked_when_a_report_may_have_made_room(agenda):
 
 def test_a_long_line_is_asked_in_parts_until_somebody_finds_room(agenda):
     line(agenda, 30)
-    first, _ = agenda.next(News(reports=[report()]), TOTAL, START)
+    first, *_ = agenda.next(News(reports=[report()]), TOTAL, START)
     settle(agenda, parked(*first[1:]))
     pressing = agenda.pressing
-    second, _ = agenda.next(News(), TOTAL, START)
+    second, *_ = agenda.next(News(), TOTAL, START)
     settle(agenda, Plan(parked=frozenset(second[1:]), served="demo"))
 
-    third, _ = agenda.next(News(), TOTAL, START)
+    third, *_ = agenda.next(News(), TOTAL, START)
 
     assert list(first[1:]) == uids(30, "waiting")[:8]
     assert list(second) == uids(30, "waiting")[8:16]
@@ -199,7 +207,7 @@ def test_a_line_of_which_nobody_finds_room_is_asked_once_and_no_more(agenda):
     asked: list[Uid] = []
     news = News(reports=[report()])
     for _ in range(10):
-        tasks, _ = agenda.next(news, TOTAL, START)
+        tasks, *_ = agenda.next(news, TOTAL, START)
         settle(agenda, parked(*(uid for uid in tasks if uid != "somebody")))
         asked += tasks
         news = News()
@@ -215,7 +223,7 @@ def test_the_file_that_waits_for_the_end_of_a_run_is_compared_again(agenda):
     settle(agenda, Plan(again=frozenset({("demo", "alice")})))
 
     assert agenda.pressing
-    assert agenda.next(News(), TOTAL, START) == ((), (("demo", "alice"),))
+    assert agenda.next(News(), TOTAL, START) == ((), (("demo", "alice"),), ())
 
 
 def test_a_wake_that_has_passed_and_changed_nothing_counts_a_breath_later(agenda, store):
@@ -233,3 +241,99 @@ def test_an_agenda_is_empty_when_nothing_waits_for_anything(agenda, store):
 
     assert before
     assert not agenda.empty
+
+
+# -- triggers ------------------------------------------------------------------------------------------------------------
+
+NIGHTLY: Identity = ("demo", "nightly")
+
+
+def in_force(agenda: Agenda) -> None:
+    """A revision is in force and everything that it brought is settled."""
+    agenda.next(News(desired=complete()), TOTAL, START)
+    settle(agenda)
+
+
+def test_a_trigger_wakes_the_loop_at_its_next_time(agenda, store):
+    in_force(agenda)
+
+    agenda.settle(NOTHING, {}, (), START, [trigger(wake_at=START + timedelta(hours=1))])
+    store.times = {NIGHTLY: START + timedelta(hours=1)}
+    early = agenda.next(News(), TOTAL, START)
+    wake = agenda.next_wake
+
+    assert early == ((), (), ())
+    assert wake == START + timedelta(hours=1)
+    assert agenda.next(News(), TOTAL, START + timedelta(hours=1)) == ((), (), (NIGHTLY,))
+
+
+def test_a_trigger_that_is_due_waits_for_a_revision_that_says_what_it_makes(agenda, store):
+    store.times = {NIGHTLY: START}
+    agenda.start(START)
+
+    before = agenda.next(News(), TOTAL, START)
+
+    assert before == ((), (), ())
+    assert agenda.next(News(desired=complete()), TOTAL, START)[2] == (NIGHTLY,)
+
+
+def test_the_next_time_of_a_trigger_is_no_work_to_wait_for(agenda, store):
+    in_force(agenda)
+    store.times = {NIGHTLY: START + timedelta(hours=1)}
+
+    assert agenda.empty
+
+
+def test_a_revision_counts_with_the_last_trigger_that_looked_at_it(agenda):
+    news = News(
+        desired=complete(), activation=ACTIVATED, triggers=[("demo", f"t{n}") for n in range(SLICE + 1)], changed={"a"}
+    )
+    agenda.next(news, TOTAL, START)
+    first = (agenda.activation(), agenda.changed)
+    settle(agenda)
+    agenda.next(News(), TOTAL, START)
+    second = (agenda.activation(), agenda.changed)
+    settle(agenda)
+
+    assert first == ([], {"a"})
+    assert second == ([ACTIVATED], {"a"})
+    assert agenda.changed == frozenset()
+
+
+def test_a_trigger_whose_task_has_ended_is_looked_at_again(agenda):
+    in_force(agenda)
+
+    settle(agenda, Plan(triggers=frozenset({NIGHTLY})))
+
+    assert agenda.pressing
+    assert agenda.next(News(), TOTAL, START)[2] == (NIGHTLY,)
+
+
+def test_triggers_of_which_one_fails_come_one_at_a_time_and_that_one_never_again(agenda):
+    in_force(agenda)
+    agenda.singly([("demo", "a"), ("demo", "b")])
+
+    first = agenda.next(News(), TOTAL, START)[2]
+    agenda.quarantine((), first)
+    agenda.again((), (), [("demo", "a")])
+    found = [agenda.next(News(), TOTAL, START)[2] for _ in range(3)]
+
+    assert first == (("demo", "a"),)
+    assert found == [(("demo", "b"),), (), ()]
+
+
+def test_a_clock_that_went_far_back_brings_what_was_decided_ahead_of_it(agenda, store):
+    in_force(agenda)
+    agenda.next(News(), TOTAL, START + timedelta(days=3653))
+    store.times = {NIGHTLY: START + timedelta(days=3653)}
+
+    assert agenda.next(News(), TOTAL, START)[2] == (NIGHTLY,)
+
+
+def test_the_moment_of_a_decision_about_an_older_database_is_remembered(agenda):
+    agenda.next(News(desired=replace(complete(), older="restored")), TOTAL, START)
+
+    agenda.decided(START)
+
+    assert isinstance(agenda.desired, Complete)
+    assert (agenda.desired.older, agenda.desired.looked_at) == ("restored", START)

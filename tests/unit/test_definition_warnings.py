@@ -71,10 +71,37 @@ def test_a_row_has_fifty_problems_and_says_how_many_more() -> None:
 
 
 @pytest.mark.parametrize("when", ["cron: '0 2 * * *'", "onCommit: {paths: [a]}", "onChange: true"])
-def test_a_trigger_is_told_not_to_fire(when: str) -> None:
-    (problem,) = found(t=TRIGGER + f"  {when}\n")
+def test_a_trigger_that_means_what_it_says_is_fine(when: str) -> None:
+    assert found(t=TRIGGER + f"  {when}\n") == ()
 
-    assert str(problem) == "t.yaml:6:3 W-LATER a trigger does not fire in this version"
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("onChange: true\n  missed: latest", "t.yaml:7:3 W-UNUSED `missed` is about times; without `cron` it changes"),
+        ("onCommit: {paths: [a]}\n  within: 1h", "t.yaml:7:3 W-UNUSED `within` is about times; without `cron` it"),
+        ("onCommit: {paths: [a]}\n  timezone: UTC", "t.yaml:7:3 W-UNUSED `timezone` is about times; without `cron`"),
+        ("cron: '0 2 * * *'\n  missed: skip\n  within: 1h", "t.yaml:8:3 W-UNUSED no missed time fires with"),
+        ("cron: '0 2 * * *'\n  missed: all", "t.yaml:7:3 W-UNUSED with `overlap: skip` only the first of them"),
+        (
+            "cron: '0 2 * * *'\n  missed: all\n  overlap: replace",
+            "t.yaml:7:3 W-UNUSED with `overlap: replace` only the",
+        ),
+    ],
+)
+def test_an_option_of_a_trigger_that_changes_nothing_is_told(lines: str, problem: str) -> None:
+    (told,) = found(t=TRIGGER + f"  {lines}\n")
+
+    assert str(told).startswith(problem)
+
+
+def test_the_name_of_a_trigger_leaves_room_for_a_slot() -> None:
+    told = only(t=TRIGGER.replace("name: t}", f"name: {'t' * 231}}}") + "  onChange: true\n")
+
+    assert (told.code, told.message) == (
+        "E-LIMIT",
+        "231 characters; the name of a trigger has at most 230, for its tasks' names",
+    )
 
 
 def test_a_trigger_without_a_time_is_told_what_to_give() -> None:

@@ -271,6 +271,7 @@ def test_an_object_has_the_form_of_the_files_and_says_which_bytes():
     assert shown["spec"] == {"workflow": "grade", "with": {"name": "alice"}}
     assert shown["status"]["source"] == {
         "name": "main",
+        "trigger": "",
         "commit": "c0ffee",
         "path": "tasks/alice.yaml",
         "blob": "b10b",

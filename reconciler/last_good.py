@@ -1,0 +1,53 @@
+"""What was in force when the controller last wrote it down: the last good version of every file.
+
+A file that is bad now stays in force by it, and so does everything while a source cannot be read at a start: nothing is
+compared with it and nothing removed, but triggers go on (design.md, rule 3).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from definitions.definition import Definition
+from definitions.library import Library, build
+from definitions.problems import Problem
+from definitions.revision import Revision, Tree
+from state.records import DefinitionRecord, SourceRecord
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class LastGood(Mapping[str, Sequence[Definition]]):
+    """The last good definitions of each path, as the database remembers them; parsed only where one is asked for."""
+
+    def __init__(self, rows: Iterable[DefinitionRecord]) -> None:
+        self._rows: dict[str, list[DefinitionRecord]] = {}
+        for row in rows:
+            if row.text:
+                self._rows.setdefault(row.path, []).append(row)
+
+    def __getitem__(self, path: str) -> Sequence[Definition]:
+        return tuple(found for row in self._rows[path] if (found := self._definition(row)))
+
+    @staticmethod
+    def _definition(row: DefinitionRecord) -> Definition | None:
+        """What a row holds; None if another release kept it, whose definitions do not fit the models any more."""
+        place = (row.path, row.index, row.blob, row.commit)
+        try:
+            return Definition.from_text(row.kind, row.namespace, row.name, row.text, *place)
+        except ValueError:
+            return None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def remembered(source: SourceRecord, rows: Iterable[DefinitionRecord]) -> tuple[Revision, Library]:
+    """The revision of `source` that is in force, and all that its rows remember of it."""
+    people = (source.author, source.email, source.author, source.subject)
+    revision = Revision(source.name, source.commit, *people, source.committed_at or source.activated_at or _LONG_AGO)
+    good = LastGood(rows)
+    unread = tuple(Problem(path, 1, 1, "E-UNREAD", "the source could not be read yet") for path in good)
+    return revision, build(Tree(revision, {}, unread), lambda _: iter(()), good=good)

@@ -1,0 +1,163 @@
+"""How a run comes to be, whoever desires it: the definitions that it keeps, its parameters, and where it comes from.
+
+A task file and a trigger's slot go the same way, so a run that nobody wrote a file for is pinned, bound and accounted
+for like any other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import cast
+
+from definitions.definition import Definition
+from definitions.desired import Complete
+from definitions.models import Control, Metadata, Task, TaskSpec, Trigger
+from definitions.params import ParamError, bind
+from definitions.program import Program
+from reconciler.actions import Action, Sign
+from state.changes import Admitted, TaskAdvanced, TaskChange
+from state.phases import Signal, TaskPhase
+from state.records import Cause, Json, Origin, Pin, TaskRecord, task_uid
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run that is desired. `file` is the task's own, or that of the trigger that makes it."""
+
+    file: Definition
+    name: str
+    spec: TaskSpec
+    metadata: Metadata
+    cause: Cause
+    control: Control = field(default_factory=Control)
+    delete_policy: str = "finish"
+    digest: str = ""  # of the file that controls it; "" if there is none
+    trigger: str = ""
+    behind: str = ""  # the run whose end it waits for
+    at: datetime | None = None  # the time of its slot, if it has one
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What admits a run: the action, and the program of its pins; none while its definition is rejected."""
+
+    actions: tuple[Action, ...] = ()
+    programs: Mapping[tuple[str, ...], Program] = field(default_factory=dict)
+
+
+def wish_of(file: Definition, task: Task, spec: TaskSpec, cause: Cause) -> Wish:
+    """What a task file desires."""
+    said = (task.metadata, cause, task.control, task.delete_policy, file.digest)
+    return Wish(file, file.name, spec, *said)
+
+
+def wish_of_trigger(
+    file: Definition,
+    name: str,
+    cause: Cause,
+    controlled: Definition | None,
+    behind: str = "",
+    at: datetime | None = None,
+) -> Wish:
+    """What a trigger desires: its task called `name`, which the task file `controlled` may control."""
+    trigger = cast("Trigger", file.model)
+    wish = Wish(file, name, trigger.spec.task, trigger.metadata, cause, trigger=file.name, behind=behind, at=at)
+    if controlled is None:
+        return wish
+    task = cast("Task", controlled.model)
+    return replace(wish, control=task.control, digest=controlled.digest)
+
+
+def enter(desired: Complete, wish: Wish, now: datetime, waiting: TaskRecord | None = None) -> Entry:
+    """Make the run, or the row that waits for a definition which is rejected at the moment; `waiting` is that row."""
+    record = _record(desired, replace(wish, behind=waiting.behind) if waiting else wish, now)
+    if waiting and waiting.restored:
+        record = replace(record, held=waiting.held, restored=True)
+    if blocked := desired.library.unresolved(wish.file):
+        return _waits(
+            replace(record, params=wish.spec.with_, reason="DefinitionRejected", message=blocked), wish, waiting
+        )
+    program = desired.library.program(record.kind, record.namespace, record.target)
+    pins = _pins(desired, record)
+    record = replace(record, pins=tuple(pin.digest for pin in pins))
+    if desired.hold and not wish.trigger:
+        record = replace(record, phase=TaskPhase.UNADOPTED, reason="Unadopted")
+    return Entry((_bound(record, program, wish, pins),), {record.pins: program})
+
+
+def origin_of(desired: Complete, file: Definition) -> Origin:
+    """Which bytes `file` is, and who brought them."""
+    brought = desired.library.tree.origin(file.path)
+    who = (brought.author, brought.email, brought.subject, brought.signer or "")
+    return Origin(brought.commit, file.path, file.blob, *who)
+
+
+def control_json(control: Control) -> dict[str, Json]:
+    """The control part as plain JSON, only what the file says."""
+    return cast("dict[str, Json]", control.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+
+
+def _waits(record: TaskRecord, wish: Wish, before: TaskRecord | None) -> Entry:
+    """The waiting row, unless it says the same already."""
+    if before and before.phase in {TaskPhase.CREATED, TaskPhase.SUSPENDED} and before.digest == record.digest:
+        return Entry()
+    what = f"waits, its definition is rejected: {record.message}"
+    return Entry((_action("~" if before else "+", record, what, Admitted(record, (), wish.cause)),))
+
+
+def _bound(record: TaskRecord, program: Program, wish: Wish, pins: tuple[Pin, ...]) -> Action:
+    """Admit with the parameters that are asked for; if they do not fit the definition, the run has failed at once."""
+    what = f"run {record.run} of {record.kind.lower()} {record.target}"
+    try:
+        record = replace(record, params=bind(program.params, wish.spec.with_))
+    except ParamError as error:
+        failed = TaskAdvanced(record.uid, Signal.FAIL, wish.cause, "ParamError", str(error))
+        record = replace(record, params=wish.spec.with_, phase=TaskPhase.CREATED)
+        return _action("!", record, f"{what}: {error}", Admitted(record, pins, wish.cause), failed)
+    what += f", after the end of {record.behind}" if record.behind else ""
+    return _action("+", record, what, Admitted(record, pins, wish.cause))
+
+
+def _pins(desired: Complete, record: TaskRecord) -> tuple[Pin, ...]:
+    closure = desired.library.closure(record.kind, record.namespace, record.target)
+    return tuple(Pin(d.kind, d.namespace, d.name, d.digest, d.text, d.commit, d.path) for d in closure)
+
+
+def _record(desired: Complete, wish: Wish, now: datetime) -> TaskRecord:
+    revision, file, run = desired.revision, wish.file, wish.control.run
+    older = "" if _comes_anew(desired, wish) else desired.older
+    reason, message = ("QueuedForTrigger", f"waits for the end of {wish.behind}") if wish.behind else ("", "")
+    return TaskRecord(
+        uid=task_uid(revision.source, file.namespace, wish.name, run),
+        source=revision.source,
+        namespace=file.namespace,
+        name=wish.name,
+        run=run,
+        kind="Workflow" if wish.spec.workflow else "Job",
+        target=wish.spec.workflow or wish.spec.job or "",
+        origin=origin_of(desired, file),
+        digest=wish.digest,
+        spec_digest=file.spec_digest,
+        pins=(),
+        params={},
+        created_at=now,
+        labels=wish.metadata.labels,
+        annotations=wish.metadata.annotations,
+        control=control_json(wish.control),
+        delete_policy=wish.delete_policy,
+        reason=reason,
+        message=message,
+        held=older,
+        restored=bool(older),
+        trigger=wish.trigger,
+        behind=wish.behind,
+    )
+
+
+def _comes_anew(desired: Complete, wish: Wish) -> bool:
+    """Whether it is of a time after a person looked at the older database, in which it cannot have run before."""
+    return wish.at is not None and desired.looked_at is not None and wish.at > desired.looked_at
+
+
+def _action(sign: Sign, record: TaskRecord, what: str, *changes: TaskChange) -> Action:
+    return Action(sign, record.uid, f"{record.namespace}/{record.name}", what, changes)
