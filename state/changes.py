@@ -26,6 +26,9 @@ from state.records import (
 )
 from state.triggers import TriggerChange
 
+QUEUED_FOR_TRIGGER = "QueuedForTrigger"
+"""The reason of a task that waits for the end of the run of its trigger before it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -74,12 +77,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The run of its trigger that a task waited behind has ended: it may begin."""
+    """The run of its trigger that a task waited behind has ended: it may begin, unless something else is in its way."""
 
     uid: Uid
     cause: Cause
-    reason: str = ""
-    message: str = ""
+
+    @property
+    def reason(self) -> str:
+        return "Released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +355,9 @@ def _held(task: TaskSnapshot, change: Held, at: datetime) -> tuple[TaskSnapshot,
 
 def _released(task: TaskSnapshot, change: Released, at: datetime) -> tuple[TaskSnapshot, Event]:
     old = task.record
-    new = replace(old, behind="", reason=change.reason, message=change.message)
+    new = replace(old, behind="")
+    if old.reason == QUEUED_FOR_TRIGGER:
+        new = replace(new, reason="", message="")
     return TaskSnapshot(new, task.steps, task.attempts), event_of(
         old.uid, at, "task", "", 0, old.phase, change, old.phase
     )

@@ -176,7 +176,7 @@ def possible(snapshot: Snapshot, gone: set[Uid], at: datetime) -> list[Change]:
 def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     uid = each.record.uid
     soon = at + timedelta(seconds=at.microsecond % 7)
-    found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN), Released(uid, SEEN, "Released", "")]
+    found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN), Released(uid, SEEN)]
     found += [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
     found += [Noted(uid, {"ControlStale": "it"}, COMMIT, "ControlStale", "it")]
     for signal in legal(each.record.phase):

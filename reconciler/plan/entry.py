@@ -15,7 +15,7 @@ from definitions.models import Control, Metadata, Task, TaskSpec, Trigger
 from definitions.params import ParamError, bind
 from definitions.program import Program
 from reconciler.actions import Action, Sign
-from state.changes import Admitted, TaskAdvanced, TaskChange
+from state.changes import QUEUED_FOR_TRIGGER, Admitted, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Json, Origin, Pin, TaskRecord, task_uid
 
@@ -126,7 +126,7 @@ def _pins(desired: Complete, record: TaskRecord) -> tuple[Pin, ...]:
 def _record(desired: Complete, wish: Wish, now: datetime) -> TaskRecord:
     revision, file, run = desired.revision, wish.file, wish.control.run
     older = "" if _comes_anew(desired, wish) else desired.older
-    reason, message = ("QueuedForTrigger", f"waits for the end of {wish.behind}") if wish.behind else ("", "")
+    reason, message = (QUEUED_FOR_TRIGGER, f"waits for the end of {wish.behind}") if wish.behind else ("", "")
     return TaskRecord(
         uid=task_uid(revision.source, file.namespace, wish.name, run),
         source=revision.source,

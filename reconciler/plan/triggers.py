@@ -226,7 +226,7 @@ class _Desk:
         live = self._live.get(identity)
         if live and live[0].behind:
             first = live[0]
-            change = Released(first.uid, Cause("trigger", f"{identity[1]}"), "Released", "")
+            change = Released(first.uid, Cause("trigger", identity[1]))
             self._task("~", first, f"the run before it has ended: {first.behind}", change)
             live[0] = replace(first, behind="", reason="", message="")
 

@@ -25,7 +25,7 @@ POINTS = (
     "C15 before the cancel",
     "C15 cancelled, not recorded",
 )
-"""C12 is C3 with a result in it, C16-C19 wait for triggers, webhooks and migrations, C20 and C21 are faults here."""
+"""C12 is C3 with a result in it, C16 is C3 with a slot in it, C17-C19 wait for webhooks and migrations, C20 and C21 are faults here."""
 
 _COMMITS = {"force_push", "empty_tree", "bad_file", "crash"}
 
@@ -60,6 +60,9 @@ SOMETIMES: frozenset[str] = frozenset(
         *(f"wait {phase}" for phase in ("succeeded", "cancelled")),
         *(f"step at the end {phase}" for phase in ("succeeded", "failed", "cancelled", "lost")),
         *(f"task {phase}" for phase in ("unadopted", "suspended", "removed", "revoked", "failed", "finished")),
+        *(f"slot {reason}" for reason in ("Fired", "Missed", "Overlap", "Suspended", "Unadopted")),
+        *(f"trigger {reason}" for reason in ("Introduced", "Rescheduled", "Resumed", "Suspended", "Removed")),
+        "task released",
         *(f"people: {kind}" for kind in ("force_push", "empty_tree", "bad_file", "bad_flow", "revert", "move", "run")),
     ]
 )

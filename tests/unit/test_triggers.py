@@ -234,6 +234,23 @@ def test_a_time_after_a_person_has_looked_at_an_older_database_is_not_held():
     assert [bool(task.record.held) for task in tasks] == [True, False]
 
 
+def test_a_task_that_waits_for_a_rejected_definition_still_says_so_when_its_turn_has_come():
+    made = Stage()
+    bad = "apiVersion: reconciler/v1\nkind: Job\nmetadata: {name: ask}\nspec: {}\n"
+    made.commit({"jobs": {"ask": bad}, "triggers": {"t": body(overlap="replace")}})
+    made.turn()
+    for _ in range(2):
+        made.wait(HOUR)
+        made.settle()
+
+    records = [task.record for task in made.snapshot.tasks.values()]
+
+    assert [(each.phase.value, each.reason, each.behind) for each in records] == [
+        ("revoked", "Replaced", ""),
+        ("created", "DefinitionRejected", ""),
+    ]
+
+
 def test_a_suspended_task_in_the_line_keeps_those_behind_it_waiting():
     made = stage(overlap="queue")
     for _ in range(3):
