@@ -73,12 +73,12 @@ def _structured(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...
     if luck.random() < 0.5:
         return flows
     made = [replace(flow, steps=tuple(_structured_step(luck, step, flow) for step in flow.steps)) for flow in flows]
-    if luck.random() < 0.4:
-        made.append(replace(_flow(luck, "inner"), timeout=luck.choice((None, None, 15))))
+    if luck.random() < 0.7:
+        made.append(replace(_flow(luck, "inner"), timeout=luck.choice((None, 6, 15))))
         place = luck.randrange(len(made[0].steps))
         steps = [replace(each, body="inner") if at == place else each for at, each in enumerate(made[0].steps)]
         made[0] = replace(made[0], steps=tuple(steps))
-    return tuple(replace(flow, exit=_work(luck)) if luck.random() < 0.4 else flow for flow in made)
+    return tuple(replace(flow, exit=_work(luck)) if luck.random() < 0.7 else flow for flow in made)
 
 
 def _structured_step(luck: random.Random, step: Step, flow: Flow) -> Step:
@@ -87,7 +87,7 @@ def _structured_step(luck: random.Random, step: Step, flow: Flow) -> Step:
         step.name in each.reads or f"steps.{step.name}." in (each.condition or "") for each in flow.steps
     )
     if kind < 0.25 and not read:
-        return replace(step, pause=luck.choice((0.0, 1.0, 6.0)), condition=None)
+        return replace(step, pause=luck.choice((0.0, 1.0, 6.0, 30.0)), condition=None)
     if kind < 0.5:
         return replace(step, items=luck.choice((1, 2, 3, 5)), parallelism=luck.choice((None, 1, 2)))
     return step

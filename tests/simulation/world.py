@@ -43,11 +43,12 @@ RARE = frozenset(
     {
         "C6 before the exec is made",
         "C7 made, its handle unknown",
+        "C9 handle recorded, not started",
         "C15 before the cancel",
         "C15 cancelled, not recorded",
     }
 )
-OFTEN, SELDOM, RARELY = 0.03, 0.15, 0.4
+OFTEN, SELDOM, RARELY = 0.03, 0.15, 0.3
 """How likely a death is at a yield point that every case passes many times, at one that few reach, and that hardly any do."""
 CRASHES = 4
 TURNS = 60_000
