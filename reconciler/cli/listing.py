@@ -153,21 +153,21 @@ def revisions(
 
 
 def events(
-    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Only of this task.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this task.")] = None,
     limit: LimitOption = None,
     server: ServerOption = None,
     state: StateOption = None,
     output: OutputOption = Output.TEXT,
 ) -> int:
-    """List what changed, when and why, the oldest first.
+    """List what changed, when and why, the oldest first: with --task its story.
 
     Example:
-      reconciler get events grade-alice
+      reconciler get events --task grade-alice
     """
     from reconciler.cli import client, explanation
 
     reader = client.open_client(server, state)
-    path = f"{client.task_path(reader, name)}/events" if name else "/events"
+    path = f"{client.task_path(reader, task)}/events" if task else "/events"
     found = list(client.pages(reader, path, limit))
     columns = ("TIME", "WHAT", "CHANGE", "CAUSE", "MESSAGE")
     return listed(output, found, columns, [explanation.event_row(each) for each in found])

@@ -128,7 +128,7 @@ def test_a_step_without_a_log_says_how_to_find_the_steps(invoke):
 
 def test_events_tell_what_changed_and_who_caused_it(invoke):
     everything = invoke("get", "events").stdout.splitlines()
-    of_carol = invoke("get", "events", "grade-carol").stdout.splitlines()
+    of_carol = invoke("get", "events", "--task", "grade-carol").stdout.splitlines()
 
     assert 1 < len(of_carol) < len(everything)
     assert "Ada" in of_carol[1]
