@@ -25,7 +25,7 @@ from definitions.models import (
     Workflow,
     WorkflowSpec,
 )
-from definitions.program import Node, Program, Unit
+from definitions.program import Node, Program, Rule, Unit
 from definitions.rings import ring
 from definitions.scopes import Outputs, Scope, Site, texts
 from definitions.steps import (
@@ -35,7 +35,6 @@ from definitions.steps import (
     outline,
     pause_of,
     refuse_options,
-    refused_policy,
 )
 from definitions.units import (
     Context,
@@ -48,6 +47,7 @@ from definitions.units import (
     compile_reference,
     gathered,
     no_names,
+    rule_of,
 )
 
 MAX_CALLS = 100
@@ -112,9 +112,8 @@ def _job_program(context: Context, target: Definition, spec: JobSpec) -> Program
     unit = compile_job(context, target, spec)
     if unit is None:
         return None
-    refused = refused_policy(spec)
     check_every(spec, ("spec",), context.report)
-    node = Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect, refused=refused)
+    node = Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect)
     outputs = {name: parse(f"steps.job.{name}") for name in unit.outputs}
     return Program("Job", target.name, spec.params, (node,), ("job",), outputs, nodes={"job": node})
 
@@ -137,7 +136,7 @@ def _workflow_program(context: Context, spec: WorkflowSpec) -> Program | None:
     ends = Site(("spec",), scope, context.report)
     last = _exit(context, scope, spec)
     made = expressions(ends.at("outputs"), spec.outputs)
-    _check_workflow_group(ends, spec)
+    rule = _workflow_rule(ends, spec)
     if drawn is None:
         return None
     program = _assembled(context.target.name, spec, drawn, nodes, last)
@@ -146,7 +145,7 @@ def _workflow_program(context: Context, spec: WorkflowSpec) -> Program | None:
             f"{program.size} steps and calls with those of the workflows in it; at most {MAX_SIZE} can run together"
         )
         context.report.add(("spec", "steps"), "E-LIMIT", message)
-    return replace(program, outputs=made)
+    return replace(program, outputs=made, rule=rule)
 
 
 def _exit(context: Context, scope: Scope, spec: WorkflowSpec) -> Node | None:
@@ -174,17 +173,10 @@ def _assembled(name: str, spec: WorkflowSpec, drawn: Graph, nodes: Mapping[str, 
         drawn.order,
         timeout=spec.timeout,
         nodes=every,
-        refused="concurrency of a workflow" if spec.concurrency else "",
         flow=tuple(spec.flow or ()),
         exit=last,
         size=sum(1 + (node.body.size if node.body else 0) for node in every.values()),
     )
-
-
-def _later(site: Site, key: str, what: str = "") -> None:
-    """Warn about what is checked but refused by this version when it would run."""
-    message = f"{what or f'`{key}`'} is refused when it would run in this version"
-    site.report.add((*site.path, key), "W-LATER", message, on_key=True)
 
 
 def _few_enough(spec: WorkflowSpec, report: Report) -> bool:
@@ -257,20 +249,20 @@ def _node(context: Context, site: Site, call: Call, path: str, kind: str, outer:
     node = outline(site, call, path)
     within = site.plus("item", "loop") if call.for_each is not None else site
     unit: Unit | None = None
-    title, expect, refused = call.title, call.expect, refused_policy(call)
+    title, expect = call.title, call.expect
     if kind == "job":
         unit = compile_reference(context, within, call, outer)
         found = context.job(call.job or "", Site((), Scope(params=None), Report()))
         if found is not None:
             job = found[1]
-            title, expect, refused = title or job.title, expect or job.expect, refused or refused_policy(job)
+            title, expect = title or job.title, expect or job.expect
     elif kind in DRIVERS:
         unit = compile_block(context, within, call, outer, path)
         check_every(call, site.path, site.report)
     if call.for_each is not None:
         unit = unit and gathered(unit)
         node = replace(node, outputs=expressions(within.plus("results").at("outputs"), call.outputs))
-    return replace(node, title=title, unit=unit, expect=expect, timeout=None, refused=refused)
+    return replace(node, title=title, unit=unit, expect=expect, timeout=None)
 
 
 def _calls(context: Context, site: Site, step: Step, name: str) -> Node:
@@ -309,6 +301,9 @@ def _body(context: Context, site: Site, step: Step, name: str) -> Node:
         message = f"the workflows run each other: {' -> '.join((context.target.name, *back))}"
         site.report.add((*site.path, "workflow"), "E-GRAPH", message)
         return node
+    if spec.concurrency is not None and spec.concurrency.policy == "replace":
+        message = f"`replace` of `{definition.name}` is for tasks; a run of it inside a workflow waits for its turn"
+        site.report.add((*site.path, "workflow"), "W-UNUSED", message)
     body = _body_program(context, definition, spec, site)
     title = step.title or spec.title
     return replace(node, title=title, body=body, arguments=arguments)
@@ -333,9 +328,6 @@ def _body_program(context: Context, definition: Definition, spec: WorkflowSpec, 
     return program
 
 
-def _check_workflow_group(site: Site, spec: WorkflowSpec) -> None:
-    if spec.concurrency is not None:
-        _later(site, "concurrency", "`concurrency` of a workflow")
-    if spec.concurrency is not None and spec.concurrency.group is not None:
-        before_steps = site.within(replace(site.scope, steps=None))
-        before_steps.at("concurrency", "group").template(spec.concurrency.group)
+def _workflow_rule(site: Site, spec: WorkflowSpec) -> Rule | None:
+    """The concurrency rule of a workflow, whose group is known before any step has run."""
+    return rule_of(spec.concurrency, site.within(replace(site.scope, steps=None)), inner=False)

@@ -43,6 +43,7 @@ MEANINGS: Mapping[str, str] = {
     "StepControl.expect": "how long this run of the step is expected to take: shown, never enforced",
     "parallelism": "how many targets or items at a time",
     "concurrency": "how many attempts may run at a time, over all tasks",
+    "WorkflowSpec.concurrency": "how many runs of the workflow there may be at a time, over all tasks",
     "onLost": "what happens when nobody can say how an attempt ended: `hold` for a person, `retry` with a new attempt, or `fail`; "
     "by default `retry` for GET and HEAD, `hold` otherwise",
     "sample": "an example answer for `reconciler simulate` and for checks",
@@ -65,9 +66,10 @@ MEANINGS: Mapping[str, str] = {
     "Retry.every": "how long from a failed attempt to the next",
     "Retry.backoff": "what the pause is multiplied by each time",
     "Retry.maxEvery": "the longest pause",
-    "Concurrency.limit": "attempts of the group at a time",
-    "Concurrency.group": "what is counted together; by default the job itself",
-    "Concurrency.policy": "what happens to one too many",
+    "Concurrency.limit": "so many of the group at a time",
+    "Concurrency.group": "what is counted together; by default the job, or the workflow, itself",
+    "Concurrency.policy": "what happens to one too many: it waits (`queue`), is skipped (`skip`), or takes the place of "
+    "the oldest, which is stopped (`replace`)",
     "Approval.message": "what the approver should look at",
     "Wait.for": "how long",
     "Wait.until": "until when: a time, or an expression that gives one",

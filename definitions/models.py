@@ -139,10 +139,13 @@ class OnLost(StrEnum):
     FAIL = "fail"
 
 
+Policy = Literal["queue", "skip", "replace"]
+
+
 class Concurrency(Model):
     limit: Count
     group: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    policy: Literal["queue", "skip", "replace"] = "queue"
+    policy: Policy = "queue"
 
 
 class _Blocks(Model):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from definitions.expressions import Expression, Template
-from definitions.models import OnLost, Param, Retry
+from definitions.models import OnLost, Param, Policy, Retry
 
 DEFAULT_EVERY = timedelta(seconds=5)
 
@@ -23,6 +23,19 @@ class Reading:
 
     expression: Expression
     inner: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """How many of a group at a time, and what becomes of one too many.
+
+    `group` None: the job, or the workflow, itself. `inner`: the text stands in the job's file, as in a Reading.
+    """
+
+    limit: int
+    group: Template | None = None
+    policy: Policy = "queue"
+    inner: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +60,7 @@ class Unit:
     deduplicates: bool = False  # the target makes a resend under the same key harmless
     uses_result: bool = False  # until or an output reads `result`
     whole_result: bool = False  # an item of a list whose job declares no outputs: its output is the answer itself
-    limit: int | None = None  # attempts of the group at a time
-    group: Template | None = None  # of `concurrency.group`; None: the job itself
-    group_inner: bool = False
+    rule: Rule | None = None  # of its attempts
     sample: object = None
 
 
@@ -95,7 +106,6 @@ class Node:
     continue_on_error: bool = False
     expect: timedelta | None = None
     timeout: timedelta | None = None  # of the step as a whole, where no attempt of its own carries it
-    refused: str = ""  # what this version cannot run, by name, e.g. "concurrency.policy: skip"
 
     @property
     def inner(self) -> tuple["Node", ...]:
@@ -115,7 +125,7 @@ class Program:
     outputs: Mapping[str, Expression] = field(default_factory=dict)
     timeout: timedelta | None = None
     nodes: Mapping[str, Node] = field(default_factory=dict)  # its steps, their calls and the exit step, by path
-    refused: str = ""  # what this version cannot run of the workflow itself, e.g. "concurrency"
+    rule: Rule | None = None  # of the runs of this workflow
     flow: tuple[Any, ...] = ()  # as the file draws it, for what is expected of steps side by side
     exit: Node | None = None  # the step that always runs at the end
     size: int = 1  # how many steps and calls it has with those of its sub-workflows, each as often as it is used

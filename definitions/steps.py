@@ -102,9 +102,3 @@ def check_every(options: Call | JobSpec, path: Path, report: Report) -> None:
     if options.every is not None and options.until is None:
         message = "`every` has no meaning without `until`: there is nothing to call again for"
         report.add((*path, "every"), "W-UNUSED", message, on_key=True)
-
-
-def refused_policy(options: Call | JobSpec) -> str:
-    """What this version cannot do of a concurrency rule."""
-    policy = options.concurrency.policy if options.concurrency is not None else "queue"
-    return "" if policy == "queue" else f"concurrency.policy: {policy}"

@@ -17,6 +17,7 @@ from definitions.findings import Report, listing, suggestion
 from definitions.models import (
     DRIVERS,
     Call,
+    Concurrency,
     Http,
     Job,
     JobSpec,
@@ -28,7 +29,7 @@ from definitions.models import (
     WorkflowSpec,
 )
 from definitions.params import ParamError, cast
-from definitions.program import DEFAULT_EVERY, Reading, Unit
+from definitions.program import DEFAULT_EVERY, Reading, Rule, Unit
 from definitions.requests import Script
 from definitions.scopes import Scope, Site, texts
 from definitions.values import Json
@@ -206,7 +207,7 @@ def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner:
         hidden = script_request(value, site.at(driver))
     request = site.at(driver).template(hidden)
     until, outputs = _until(options, site, inner=inner), _outputs(options, site, inner=inner)
-    limit, group = _concurrency(options, site)
+    rule = rule_of(options.concurrency, site, inner=inner)
     if request is None:
         return None
     return Unit(
@@ -225,9 +226,7 @@ def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner:
         on_lost=options.on_lost or (OnLost.RETRY if _harmless(block) else OnLost.HOLD),
         deduplicates=_deduplicates(block),
         uses_result=_reads_result(block, until, outputs),
-        limit=limit,
-        group=group,
-        group_inner=inner and group is not None,
+        rule=rule,
         sample=options.sample,
     )
 
@@ -240,8 +239,7 @@ def _overridden(unit: Unit, call: Call, site: Site, spec: JobSpec, outer: Call |
     if call.outputs and call.for_each is None:
         changes["outputs"] = _outputs(call, site, inner=False)
     if call.concurrency is not None:
-        changes["limit"], changes["group"] = _concurrency(call, site)
-        changes["group_inner"] = False
+        changes["rule"] = rule_of(call.concurrency, site, inner=False)
     if call.until is not None or call.outputs:
         until, outputs = changes.get("until", unit.until), changes.get("outputs", unit.outputs)
         changes["uses_result"] = _reads_result(getattr(spec, unit.driver), until, outputs)
@@ -269,13 +267,12 @@ def _outputs(options: Call | JobSpec, site: Site, *, inner: bool) -> dict[str, R
     return {name: Reading(expression, inner) for name, expression in found.items() if expression is not None}
 
 
-def _concurrency(options: Call | JobSpec, site: Site) -> tuple[int | None, Template | None]:
-    rule = options.concurrency
-    if rule is None:
-        return None, None
-    if rule.group is None:
-        return rule.limit, None
-    return rule.limit, site.at("concurrency", "group").template(rule.group)
+def rule_of(said: Concurrency | None, site: Site, *, inner: bool) -> Rule | None:
+    """The concurrency rule of a job, step or workflow. `inner`: its text stands in the job's file."""
+    if said is None:
+        return None
+    group = None if said.group is None else site.at("concurrency", "group").template(said.group)
+    return Rule(said.limit, group, said.policy, inner)
 
 
 def _deduplicates(block: object) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from state.changes import TaskChange
+from definitions.models import Policy
+from state.changes import StepAdvanced, TaskChange
 from state.records import AttemptRecord, Identity, Uid
 from state.triggers import TriggerChange
 
@@ -48,7 +49,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The room that a start needs; `limit` bounds the unfinished attempts of `group` (None: no bound)."""
+    """The room that a start needs; `limit` bounds the unfinished attempts of `group` (None: no bound).
+
+    What is no call but a workflow has no driver; it needs a place among the workflows of its group and no other room.
+    """
 
     namespace: str
     driver: str
@@ -56,6 +60,7 @@ class Claim:
     limit: int | None
     rank: int  # of the task: older ones first
     begins: bool = True  # a new attempt; one that calls again has its place in the group already
+    policy: Policy = "queue"  # what becomes of it where the group has no place
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Action:
     order: Order | None = None
     claim: Claim | None = None
     denied: tuple[TaskChange, ...] = ()  # instead of `changes`, where the claim finds no room
+    waits: str = ""  # the reason with which it stands in line already
+    away: StepAdvanced | None = None  # instead of all that, where its group has no place and it does not wait for one
 
     def __str__(self) -> str:
         return f"{self.sign} {self.subject}: {self.what}"
@@ -78,6 +85,9 @@ class Action:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What happens next. `parked` are the tasks with something that found no room; `notes` change nothing.
+
+    `look` are tasks that go on in the next turn, which sees what this one wrote; in `freed` groups there may be a place
+    for those who stand in line.
 
     `again` are the identities whose files waited for the end of a run that this plan brings: to be compared once more.
     `served` is the namespace that was given room last, "" if none was. `triggers` are those of which a task has ended,
@@ -90,6 +100,8 @@ class Plan:
     again: frozenset[Identity] = frozenset()
     served: str = ""
     triggers: frozenset[Identity] = frozenset()
+    look: frozenset[Uid] = frozenset()
+    freed: frozenset[str] = frozenset()
 
     @property
     def changes(self) -> tuple[TaskChange | TriggerChange, ...]:

@@ -5,7 +5,7 @@ never state.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +20,8 @@ from state.store import Store
 
 SLICE = 1000
 """Task files compared, and tasks woken, in one tick: a revision that brings more is worked off in several."""
+IN_LINE = 16
+"""Tasks that are asked in one tick for a place in one group of workflows."""
 _BREATH = timedelta(seconds=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -40,6 +42,7 @@ class Agenda:
         self._activation: Activated | None = None
         self._dirty: OrderedDict[Uid, None] = OrderedDict()
         self._parked: OrderedDict[Uid, None] = OrderedDict()
+        self._freed: dict[str, None] = {}  # groups of workflows in which there may be a place
         self._untried = 0  # of those in line: how many may find room since the last report
         self._quarantined: set[Uid] = set()
         self._quarantined_triggers: set[Identity] = set()
@@ -55,7 +58,7 @@ class Agenda:
         """Another tick would find something to do at once."""
         in_line = self._untried and self._parked
         known = isinstance(self.desired, Complete)
-        return bool(self._dirty or in_line or (known and (self._files or self._triggers)))
+        return bool(self._dirty or self._freed or in_line or (known and (self._files or self._triggers)))
 
     @property
     def empty(self) -> bool:
@@ -81,6 +84,7 @@ class Agenda:
             self._untried = len(self._parked)
         found = dict.fromkeys(report.uid for report in news.reports)
         found.update(dict.fromkeys([*news.tasks, *self._woken(now), *self._next_dirty(), *self._next_in_line(limits)]))
+        found.update(dict.fromkeys(self._next_of_groups()))
         return tuple(uid for uid in found if uid not in self._quarantined), self._next_files(), self._next_triggers()
 
     def settle(
@@ -104,6 +108,8 @@ class Agenda:
             self.served, self._untried = planned.served, 0
         self._files.extend(sorted(planned.again))
         self._triggers.update(dict.fromkeys(sorted(planned.triggers)))
+        self._remember(sorted(planned.look))
+        self._freed.update(dict.fromkeys(sorted(planned.freed)))
         touched = dict.fromkeys([*tasks, *(action.uid for action in planned.actions)])
         wakes = [_later(known[uid].wake_at, now) for uid in touched if uid in known]
         wakes += [_later(trigger.wake_at, now) for trigger in triggers]
@@ -180,6 +186,16 @@ class Agenda:
         count = min(most, self._untried, len(self._parked))
         self._untried -= count
         return [self._parked.popitem(last=False)[0] for _ in range(count)]
+
+    def _next_of_groups(self) -> list[Uid]:
+        """The first in line for each workflow that ended or began: those behind them are asked when these have begun."""
+        groups = list(self._freed)
+        self._freed.clear()
+        return self._store.lines.first(groups, IN_LINE) if groups else []
+
+    def rivals(self, groups: Collection[str]) -> list[Uid]:
+        """The tasks that have a place in one of `groups` or stand in line for it, but for those that are left alone."""
+        return [uid for uid in self._store.lines.rivals(groups) if uid not in self._quarantined]
 
     def _next_files(self) -> tuple[Identity, ...]:
         if not isinstance(self.desired, Complete):

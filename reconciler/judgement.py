@@ -22,6 +22,7 @@ from reconciler.position import locate
 from state.changes import AttemptAdvanced, Cleaned, StepAdvanced, TaskChange
 from state.phases import AttemptPhase, Signal, TaskPhase
 from state.records import AttemptRecord, Cause, Json, TaskSnapshot, Uid
+from state.room import REPLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ class _Bench:
 
     @property
     def stopped(self) -> Signal:
-        """The end of an attempt that was told to end: by its task's revocation, or because its time was over."""
-        return Signal.STOP if self.task.record.phase is TaskPhase.REVOKING else Signal.TIME_OUT
+        """The end of an attempt that was told to end: by a revocation, for a newer one, or because its time was over."""
+        told = self.task.record.phase is TaskPhase.REVOKING or self.task.steps[self.attempt.path].reason == REPLACED
+        return Signal.STOP if told else Signal.TIME_OUT
 
     def verdict(self) -> tuple[TaskChange, ...]:
         match self.report.observation:

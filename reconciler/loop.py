@@ -5,7 +5,7 @@ all. A tick awaits once, for the commit, while news of the next one gathers; so 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -19,7 +19,7 @@ from reconciler.inbox import Inbox, News
 from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed, Programs
 from reconciler.plan.due import candidates
-from reconciler.plan.whole import plan
+from reconciler.plan.whole import contested, plan
 from state.changes import Change, Retired, TaskChange, uid_of
 from state.errors import StateError
 from state.phases import IllegalTransition, TaskPhase, TriggerPhase
@@ -99,6 +99,14 @@ class Loop:
         made = list(candidates(self.agenda.desired, seen, now))
         return self.store.snapshot(scope.tasks, [*scope.identities, *made], scope.triggers) if made else snapshot
 
+    def widened(self, scope: Scope, now: datetime) -> Observed:
+        """The same with all those whose place something of it is to take."""
+        observed = self.observe(scope, now)
+        rivals = self.agenda.rivals(contested(observed))
+        if all(uid in observed.snapshot.tasks for uid in rivals):
+            return observed
+        return self.observe(replace(scope, tasks=tuple(dict.fromkeys([*scope.tasks, *rivals]))), now)
+
     def judge(self, news: News, observed: Observed, now: datetime) -> list[TaskChange]:
         """What the reports change, one after the other; a late or doubled one changes nothing."""
         changes: list[TaskChange] = []
@@ -144,7 +152,7 @@ async def tick(loop: Loop, now: datetime) -> Plan:
 async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     """Decide about one scope, write it, and begin what it orders."""
     news = scope.news
-    asked, observed = _asked(news.changes, loop.observe(scope, now), now)
+    asked, observed = _asked(news.changes, loop.widened(scope, now), now)
     judged = loop.judge(news, observed, now)
     planned = plan(loop.agenda.desired, observed.after(judged, now), now)
     changes: list[Change] = [*asked, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]

@@ -48,7 +48,8 @@ def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: S
         expected_finish(program, record),
         now,
     )
-    return _task_object(record, status | {"definitions": [_pin(pin) for pin in pins], "steps": steps})
+    whole_ = {"ahead": _ahead(snapshot, ""), "definitions": [_pin(pin) for pin in pins], "steps": steps}
+    return _task_object(record, status | whole_)
 
 
 def summary(record: TaskRecord, now: datetime) -> Document:
@@ -70,6 +71,7 @@ def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
         "state": PUBLIC[where.phase].value,
         "reason": step_reason(where.step, where.attempt),
         "message": step_sentence(snapshot, where, now),
+        "ahead": _ahead(snapshot, position.path),
         "attempt": where.step.attempt,
         "calls": where.attempt.call if where.attempt else 0,
         "outputs": where.step.outputs,
@@ -268,6 +270,12 @@ def _origin(origin: Origin) -> Document:
 def _pin(pin: Pin) -> Document:
     place_ = {"commit": pin.commit, "path": pin.path}
     return {"kind": pin.kind, "namespace": pin.namespace, "name": pin.name, "digest": pin.digest, **place_}
+
+
+def _ahead(snapshot: TaskSnapshot, path: str) -> int | None:
+    """How many stand in line before the task or step; None for what stands in no line."""
+    line = snapshot.lines.get(path)
+    return line.ahead if line else None
 
 
 def _wake(where: Place) -> datetime | None:

@@ -17,9 +17,12 @@ from reconciler.position import Position, below, whole
 from reconciler.reasons import ADVICE
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
+from state.room import QUEUED_FOR_GROUP
 
 STOPPED_STEPS = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 _SETTLED = ENDED_STEPS - {StepPhase.FAILED, StepPhase.LOST}
+_NAMED = 3
+"""So many of those who have a place in a group are named."""
 _CALLS = {"http": "is calling", "script": "is computing"}
 _PARKED = {
     TaskPhase.UNADOPTED: "waits for its task to be adopted: `reconciler adopt`",
@@ -120,7 +123,7 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
         case TaskPhase.FAILED:
             return record.message or "failed"
         case TaskPhase.CREATED:
-            return record.message or "starts in the next turn of the loop"
+            return (record.message or "starts in the next turn of the loop") + _before(task, "")
         case _:
             return record.message
 
@@ -137,9 +140,11 @@ def step_sentence(task: TaskSnapshot, where: Place, now: datetime) -> str:
             said = _said(where)
             return f"{path} {parked}" + (f"; before that: {said}" if said else "")
         case StepPhase.QUEUED:
-            return f"{path} is queued: {where.step.message or 'no room for another call now'}"
+            return f"{path} is queued: {where.step.message or 'no room for another call now'}" + _before(task, path)
         case StepPhase.RETRYING:
-            return _retrying(where, now)
+            return _retrying(where, now) + _before(task, path)
+        case StepPhase.RUNNING if where.step.reason == QUEUED_FOR_GROUP:
+            return f"{path} is queued again: {where.step.message}" + _before(task, path)
         case StepPhase.RUNNING:
             return _running(task, where, now)
         case StepPhase.LOST:
@@ -159,12 +164,23 @@ def duration_text(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts[:2])
 
 
+def _before(task: TaskSnapshot, path: str) -> str:
+    """Who has what it waits for, and how many wait before it; empty where nobody looked."""
+    line = task.lines.get(path)
+    if line is None:
+        return ""
+    names = list(line.holders[:_NAMED]) + ["others"] * (len(line.holders) > _NAMED)
+    held = f", held by {_names(names)}" if names else ""
+    place_ = f"{_count(line.ahead, 'waits', 'wait')} before it" if line.ahead else "it is next"
+    return f"{held}; {place_}"
+
+
 def _said(where: Place) -> str:
     return where.step.message or (where.attempt.message if where.attempt else "")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _when(at: datetime | None, now: datetime) -> str:

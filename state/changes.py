@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, ENDED_TASKS, IllegalTransition, Phase, Signal, StepPhase, advance
+from state.copies import replace
+from state.phases import (
+    ENDED_ATTEMPTS,
+    ENDED_STEPS,
+    ENDED_TASKS,
+    LIVE_TASKS,
+    IllegalTransition,
+    Phase,
+    Signal,
+    StepPhase,
+    advance,
+)
 from state.records import (
     RESTORED_OLDER,
     AttemptRecord,
@@ -22,7 +33,6 @@ from state.records import (
     TaskRecord,
     TaskSnapshot,
     Uid,
-    replace,
 )
 from state.triggers import TriggerChange
 
@@ -115,6 +125,7 @@ class StepAdvanced:
     wake_at: datetime | None = None
     failed: bool = False  # one more failed attempt
     inputs: Mapping[str, Json] = field(default_factory=dict)  # joins what is kept already
+    group: str | None = None  # None keeps it, as long as the step stands in line or runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +265,7 @@ def _task_advanced(task: TaskSnapshot, change: TaskAdvanced, at: datetime) -> tu
         deadline=change.deadline or old.deadline,
         started_at=old.started_at or (at if change.signal in {Signal.START, None} else None),
         finished_at=(old.finished_at or at) if phase in ENDED_TASKS else None,
+        entered=phase in LIVE_TASKS and (old.entered or (bool(old.group) and change.signal in {Signal.START, None})),
     )
     event = event_of(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
     return TaskSnapshot(new, task.steps, task.attempts), event
@@ -273,11 +285,22 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
         started_at=old.started_at or (at if phase is StepPhase.RUNNING else None),
         finished_at=(old.finished_at or at) if phase in ENDED_STEPS else None,
         inputs={**old.inputs, **change.inputs} if change.inputs else old.inputs,
+        group=_group(old, phase, change),
     )
     event = None
     if change.signal:
         event = event_of(change.uid, at, "step", change.path, old.attempt, old.phase, change, phase)
     return TaskSnapshot(task.record, {**task.steps, change.path: new}, task.attempts), event
+
+
+_GROUPED = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
+
+
+def _group(old: StepRecord, phase: StepPhase, change: StepAdvanced) -> str:
+    """What stands in no line and does not run has no group."""
+    if phase not in _GROUPED:
+        return ""
+    return old.group if change.group is None else change.group
 
 
 def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskSnapshot, Event]:

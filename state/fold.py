@@ -86,11 +86,13 @@ class _Fold:
             case Admitted(task=record):
                 _require_new(known := self.tasks.get(uid))
                 if known:
+                    self.meter.forget(known)
                     self.steps -= {(uid, path) for path in known.steps}
                 after, event = TaskSnapshot(record), event_of(uid, at, "task", "", 0, "", change, record.phase)
                 self.touched.add(uid)
             case Retired():
-                _require_over(self.tasks.pop(uid))
+                _require_over(gone := self.tasks.pop(uid))
+                self.meter.forget(gone)
                 self.retired.add(uid)
                 return
             case _:
@@ -105,6 +107,7 @@ class _Fold:
         match change:
             case StepAdvanced(path=path):
                 self.steps.add((uid, path))
+                self.meter.move_step(before.steps.get(path), after.steps[path])
             case Intended(attempt=AttemptRecord(path=path)):
                 self.steps.add((uid, path))
                 self._attempt(before.attempts.get(path), after.attempts[path])
@@ -112,6 +115,7 @@ class _Fold:
                 self._attempt(before.attempts[path], after.attempts[path])
             case _:
                 self.touched.add(uid)
+                self.meter.move_task(before.record, after.record)
 
     def _attempt(self, before: AttemptRecord | None, after: AttemptRecord) -> None:
         self.attempts[after.uid, after.path, after.number] = after

@@ -20,8 +20,8 @@ from state.records import (
     Tombstone,
     TriggerRecord,
     Uid,
-    Usage,
 )
+from state.room import Usage
 from state.rows import ATTEMPTS, SETTLED, STEPS, TASKS, TOMBSTONES, TRIGGERS, Row
 
 R = TypeVar("R", StepRecord, AttemptRecord)
@@ -50,6 +50,10 @@ _MADE = """SELECT t.uid FROM json_each(?) j
 _BUSY = """SELECT namespace, driver, count(*) FROM attempts
   WHERE ended_at IS NULL AND (phase <> 'polling' OR call > answered) GROUP BY namespace, driver"""
 _GROUPS = "SELECT job, count(*) FROM attempts WHERE ended_at IS NULL GROUP BY job"
+_RUNS = """SELECT "group", count(*) FROM (
+  SELECT "group" FROM tasks WHERE "group" <> '' AND live = 1 AND entered = 1
+  UNION ALL SELECT "group" FROM steps WHERE "group" <> '' AND phase = 'running' AND reason <> 'QueuedForGroup')
+  GROUP BY "group" """
 
 
 class Loaded(NamedTuple):
@@ -181,7 +185,8 @@ def load_usage(connection: sqlite3.Connection) -> Usage:
         namespaces[namespace] = namespaces.get(namespace, 0) + count
         drivers[driver] = drivers.get(driver, 0) + count
     groups = dict(connection.execute(_GROUPS).fetchall())
-    return Usage(sum(namespaces.values()), namespaces, drivers, groups)
+    runs = dict(connection.execute(_RUNS).fetchall())
+    return Usage(sum(namespaces.values()), namespaces, drivers, groups, runs)
 
 
 def _by_task(records: Iterable[R]) -> dict[Uid, dict[str, R]]:

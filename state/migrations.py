@@ -153,6 +153,25 @@ def triggers(database: Database) -> None:
     database.execute("PRAGMA user_version = 3")
 
 
+_GROUPS = (
+    """ALTER TABLE tasks ADD COLUMN "group" TEXT NOT NULL DEFAULT ''""",
+    "ALTER TABLE tasks ADD COLUMN entered INTEGER NOT NULL DEFAULT 0 CHECK (entered IN (0, 1))",
+    """ALTER TABLE steps ADD COLUMN "group" TEXT NOT NULL DEFAULT ''""",
+    """CREATE INDEX tasks_group ON tasks ("group", entered, number) WHERE "group" <> '' AND live = 1""",
+    """CREATE INDEX steps_group ON steps ("group", reason, uid) WHERE "group" <> ''""",
+    "CREATE INDEX steps_parked ON steps (uid) WHERE reason = 'QueuedForCapacity'",
+    "CREATE INDEX attempts_group ON attempts (job, uid) WHERE ended_at IS NULL",
+)
+
+
+@MIGRATIONS()
+def groups(database: Database) -> None:
+    """The concurrency groups of workflows, and the lines before them."""
+    for statement in _GROUPS:
+        database.execute(statement)
+    database.execute("PRAGMA user_version = 4")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

@@ -9,13 +9,14 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from state.database import damaged
 from state.folder import StateFolder
+from state.lines import lines, waits_in_line
 from state.loading import latest_runs, load_gone, load_tasks, remembered
 from state.pages import LIMIT, Clause, Page, TaskFilter, after, paged, task_clauses, where
 from state.phases import AttemptPhase, State, TaskPhase, TriggerPhase
@@ -116,7 +117,7 @@ class Reader:
         return paged(rows, _bounded(limit), self._records.task, 2)
 
     def task(self, namespace: str, name: str, run: int | None = None) -> TaskSnapshot | None:
-        """One task whole, by default its latest run."""
+        """One task whole, by default its latest run, with what stands before it where it stands in line."""
 
         def work(connection: sqlite3.Connection) -> TaskSnapshot | None:
             with _moment(connection):
@@ -125,7 +126,8 @@ class Reader:
                     if run is None
                     else _of_run(connection, namespace, name, run)
                 )
-                return next((loaded.task for _, loaded in load_tasks(connection, uids, self._records)), None)
+                found = next((loaded.task for _, loaded in load_tasks(connection, uids, self._records)), None)
+                return replace(found, lines=lines(connection, found)) if found and waits_in_line(found) else found
 
         return self._reading.read(work)
 

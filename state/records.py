@@ -6,10 +6,9 @@ Times are aware UTC datetimes, JSON values are plain Python values, and a defini
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, NewType, TypeVar
+from typing import NewType
 
 from state.phases import (
     ACTIVE_STEPS,
@@ -21,6 +20,7 @@ from state.phases import (
     TaskPhase,
     TriggerPhase,
 )
+from state.room import QUEUED_FOR_GROUP, Line, Usage
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Uid = NewType("Uid", str)
@@ -128,6 +128,8 @@ class TaskRecord:
     restored: bool = False  # they may be, held or not: a call is looked for at its target before it is made
     trigger: str = ""  # the name of the trigger in its namespace that made it; "" for a task with a file of its own
     behind: str = ""  # the name of the run of its trigger whose end it waits for
+    group: str = ""  # the concurrency group of its workflow; "" without a rule
+    entered: bool = False  # it has its place in the group; from its begin to its end
 
     @property
     def identity(self) -> Identity:
@@ -136,6 +138,12 @@ class TaskRecord:
     @property
     def live(self) -> bool:
         return self.phase in LIVE_TASKS
+
+    @property
+    def in_line(self) -> bool:
+        """It may begin as soon as its group has a place for it."""
+        free = self.phase in STARTING_TASKS and not (self.held or self.behind)
+        return bool(self.group) and not self.entered and free
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,12 @@ class StepRecord:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     inputs: Mapping[str, Json] = field(default_factory=dict)  # kept when it began: its `items`, `params` or `state`
+    group: str = ""  # the concurrency group that it stands in line for or, running a workflow, has its place in
+
+    @property
+    def holds(self) -> bool:
+        """It has its place in its group: it is a workflow of its own that has begun."""
+        return bool(self.group) and self.phase is StepPhase.RUNNING and self.reason != QUEUED_FOR_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,11 +325,15 @@ class RevisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class TaskSnapshot:
-    """One task whole: its record, its step rows by path and the latest attempt of each path."""
+    """One task whole: its record, its step rows by path and the latest attempt of each path.
+
+    `lines` is for readers of one task only: what stands before it (path "") and before its steps that stand in line.
+    """
 
     record: TaskRecord
     steps: Mapping[str, StepRecord] = field(default_factory=dict)
     attempts: Mapping[str, AttemptRecord] = field(default_factory=dict)
+    lines: Mapping[str, Line] = field(default_factory=dict)
 
     def _waits_for_time(self, step: StepRecord) -> bool:
         """Whether the time of a step counts now; what runs at the end also goes on where nothing else may start."""
@@ -351,7 +369,8 @@ class TaskSnapshot:
         times = [each.wake_at for each in unfinished]
         times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]
         times += [step.wake_at for step in self.steps.values() if step.wake_at and self._waits_for_time(step)]
-        if self.record.deadline and self.record.live and not stopping and not self._ending:
+        live = self.record.live and not self.record.in_line  # in line no time of it has begun
+        if self.record.deadline and live and not stopping and not self._ending:
             times.append(self.record.deadline)
         if self.record.phase is TaskPhase.SUSPENDED:
             times.append(self._resumes_at)
@@ -363,38 +382,11 @@ def _at_the_end(path: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """How much is going on: busy attempts in all, by namespace and by driver; unfinished attempts by concurrency group."""
-
-    busy: int = 0
-    namespaces: Mapping[str, int] = field(default_factory=dict)
-    drivers: Mapping[str, int] = field(default_factory=dict)
-    groups: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A consistent slice of what has run: these tasks whole, what became of these identities, and the usage of all."""
 
     tasks: Mapping[Uid, TaskSnapshot] = field(default_factory=dict)
     runs: Mapping[Identity, tuple[Tombstone, ...]] = field(default_factory=dict)  # runs whose rows are gone
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     epoch: int = 0
     triggers: Mapping[Uid, TriggerRecord] = field(default_factory=dict)
-
-
-R = TypeVar("R", TaskRecord, StepRecord, AttemptRecord, TriggerRecord)
-
-_KINDS: tuple[type, ...] = (TaskRecord, StepRecord, AttemptRecord, TriggerRecord)
-_PLACES = {kind: {each.name: place for place, each in enumerate(fields(kind))} for kind in _KINDS}
-_VALUES = {kind: attrgetter(*places) for kind, places in _PLACES.items()}
-
-
-def replace(record: R, **changes: object) -> R:
-    """`dataclasses.replace` in less than half its time; it is the better part of what a change costs."""
-    kind = type(record)
-    places = _PLACES[kind]
-    values: list[Any] = list(_VALUES[kind](record))
-    for name, value in changes.items():
-        values[places[name]] = value
-    return kind(*values)

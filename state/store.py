@@ -30,6 +30,7 @@ from state.database import (
 from state.errors import Damaged, Fenced, Full, NotWritable, StateError, Unsuitable
 from state.fold import apply
 from state.folder import StateFolder
+from state.lines import Lines
 from state.loading import (
     Loaded,
     latest_runs,
@@ -42,7 +43,8 @@ from state.loading import (
 )
 from state.migrations import migrate
 from state.questions import Questions
-from state.records import Event, Identity, Snapshot, Uid, Usage
+from state.records import Event, Identity, Snapshot, Uid
+from state.room import Usage
 from state.rows import to_microseconds
 from state.triggers import TriggerChange, trigger_of
 from state.wal import log_of
@@ -76,6 +78,7 @@ class Store(Questions):
         self.epoch = 0
         self.controller = ""
         self.held = ""
+        self.lines = Lines(connection, folder.database)
         self._connection = connection
         self._cached = cached
         self._cache: OrderedDict[Uid, Loaded] = OrderedDict()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
+from state.copies import replace
 from state.phases import TriggerPhase
-from state.records import Cause, Event, TriggerRecord, Uid, replace
+from state.records import Cause, Event, TriggerRecord, Uid
 
 
 def trigger_uid(source: str, namespace: str, name: str) -> Uid:

@@ -41,6 +41,7 @@ from state.records import (
     external_name,
     task_uid,
 )
+from state.room import QUEUED_FOR_GROUP
 from state.triggers import Fired, Skipped, TriggerAdopted, TriggerSeen, trigger_uid
 
 START = datetime(2026, 11, 22, 6, tzinfo=UTC)
@@ -165,7 +166,8 @@ def possible(snapshot: Snapshot, gone: set[Uid], at: datetime) -> list[Change]:
     for name in ("alice", "bob", "上线"):
         for run, pinned in ((1, True), (1, False), (2, True)):
             made = {"trigger": "n", "behind": "bob"} if name == "alice" and at.second % 2 else {}
-            record = task(name, run=run, pinned=pinned, created_at=at, **made)
+            group = "main" if run == 1 else ""
+            record = task(name, run=run, pinned=pinned, created_at=at, group=group, **made)
             known = tasks.get(record.uid)
             if record.uid not in gone and (known is None or not (known.record.pins or known.attempts)):
                 found.append(admitted(record))
@@ -184,9 +186,10 @@ def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     for path in PATHS:
         step = each.steps.get(path)
         for signal in legal(step.phase if step else StepPhase.WAITING):
-            found.append(
-                StepAdvanced(uid, path, signal, SEEN, "R", "m", ["o", path], wake_at=soon, failed=bool(signal))
-            )
+            said = ("m", ["o", path], soon, bool(signal))
+            found.append(StepAdvanced(uid, path, signal, SEEN, "R", *said))
+            found.append(StepAdvanced(uid, path, signal, SEEN, QUEUED_FOR_GROUP, *said, group="main"))
+            found.append(StepAdvanced(uid, path, signal, SEEN, "", *said, group=path))
         found += _of_attempt(each, path, soon)
     over = not each.record.live and all(known.ended for known in each.attempts.values())
     return [*found, Retired(uid, COMMIT)] if over else found

@@ -19,6 +19,7 @@ from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed, Place
 from reconciler.plan.whole import plan
 from state.changes import Admitted, Change, Intended, Retired, TaskChange
+from state.copies import replace as with_changes
 from state.fold import apply
 from state.records import (
     AttemptRecord,
@@ -30,9 +31,6 @@ from state.records import (
     TaskRecord,
     TaskSnapshot,
     Tombstone,
-)
-from state.records import (
-    replace as with_changes,
 )
 from tests.definition_files import Shelf
 
@@ -167,7 +165,7 @@ class Stage:
     def settle(self) -> list[str]:
         """Turns until nothing more is decided; all their lines. More than a few in a row never end."""
         lines: list[str] = []
-        for _ in range(6):
+        for _ in range(20):  # what is skipped for its group, or enters one, takes a turn each
             planned = self.turn()
             lines += map(str, planned)
             if not planned.actions:

@@ -83,7 +83,7 @@ class PinnedDefinition(Model):
 class StepStatus(Model):
     """One step, call or item; `steps` is what it runs. One that was skipped has `skip: true`.
 
-    An approval that waits has `plan`, the digest to approve.
+    An approval that waits has `plan`, the digest to approve; `ahead` is how many stand in line before it, if it does.
     """
 
     name: str
@@ -92,6 +92,7 @@ class StepStatus(Model):
     state: StateName
     reason: str
     message: str
+    ahead: int | None
     skip: bool = False
     attempt: int
     calls: int
@@ -127,8 +128,12 @@ class TaskSummaryStatus(Model):
 
 
 class TaskStatus(TaskSummaryStatus):
-    """How far a task is, with all its steps in flow order, also those not started."""
+    """How far a task is, with all its steps in flow order, also those not started.
 
+    `ahead` is how many stand in line before it for its concurrency group, if it does.
+    """
+
+    ahead: int | None
     definitions: list[PinnedDefinition]
     steps: list[StepStatus]
 

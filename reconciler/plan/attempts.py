@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
-from definitions.models import OnLost
+from definitions.models import OnLost, Policy
 from definitions.program import Unit
 from reconciler.actions import Action, Claim, Order, Verb
-from reconciler.plan.scope import Scope, inner_scope, scope_of, unit_scope
+from reconciler.plan.scope import Scope, group_name, inner_scope, scope_of, unit_scope
 from reconciler.position import Position
 from state.changes import AttemptAdvanced, Called, Intended, StepAdvanced, TaskChange
+from state.copies import replace
 from state.phases import AttemptPhase, Signal, StepPhase, TaskPhase
-from state.records import AttemptRecord, Cause, Json, StepRecord, TaskSnapshot, attempt_key, external_name, replace
+from state.records import AttemptRecord, Cause, Json, StepRecord, TaskSnapshot, attempt_key, external_name
+from state.room import REPLACED
 
 PLAN = Cause("plan")
 TIMER = Cause("timer")
@@ -30,12 +32,15 @@ def begin(task: TaskSnapshot, position: Position, subject: str, epoch: int, now:
     """
     unit, path = cast("Unit", position.node.unit), position.path
     attempt = _intent(task, position, unit, epoch, now)
-    changes = (StepAdvanced(attempt.uid, path, Signal.START, PLAN), Intended(attempt, PLAN))
+    changes = (StepAdvanced(attempt.uid, path, Signal.START, PLAN, group=""), Intended(attempt, PLAN))
     order = Order(begins_with(task, path), attempt, subject, unit.source, unit.uses_result)
-    claim = Claim(attempt.namespace, unit.driver, attempt.job, unit.limit, task.record.number)
+    row = task.steps.get(path) or StepRecord(attempt.uid, path)
+    policy = unit.rule.policy if unit.rule and attempt.number == 1 else "queue"  # a later attempt waits
+    limit = unit.rule.limit if unit.rule else None
+    claim = Claim(attempt.namespace, unit.driver, attempt.job, limit, task.record.number, policy=policy)
     what = f"attempt {attempt.number} by {unit.driver}"
-    queued = _queued(task.steps.get(path) or StepRecord(attempt.uid, path))
-    return Action(">", attempt.uid, f"{subject} {path}", what, changes, order, claim, queued)
+    away = turned_away(row, policy) if unit.rule and attempt.number == 1 else None
+    return Action(">", attempt.uid, f"{subject} {path}", what, changes, order, claim, in_line(row), row.reason, away)
 
 
 def _intent(task: TaskSnapshot, position: Position, unit: Unit, epoch: int, now: datetime) -> AttemptRecord:
@@ -60,13 +65,17 @@ def _intent(task: TaskSnapshot, position: Position, unit: Unit, epoch: int, now:
     )
 
 
-def _queued(row: StepRecord) -> tuple[TaskChange, ...]:
+def in_line(row: StepRecord) -> tuple[TaskChange, ...]:
     """What is written where there is no room: the step waits in line, not for a time. Capacity gives the reason."""
-    if row.phase is StepPhase.WAITING:
-        return (StepAdvanced(row.uid, row.path, Signal.QUEUE, PLAN),)
-    if row.phase is StepPhase.RETRYING and row.wake_at:
-        return (StepAdvanced(row.uid, row.path, None, PLAN, message=row.message),)
-    return ()
+    signal = Signal.QUEUE if row.phase is StepPhase.WAITING else None
+    return (StepAdvanced(row.uid, row.path, signal, PLAN, message=row.message if row.attempt else ""),)
+
+
+def turned_away(row: StepRecord, policy: Policy) -> StepAdvanced:
+    """What is written where its group has no place for it, now or any more. Capacity gives the words."""
+    if policy == "skip":
+        return StepAdvanced(row.uid, row.path, Signal.SKIP, PLAN, "GroupBusy")
+    return StepAdvanced(row.uid, row.path, Signal.CANCEL, PLAN, REPLACED)
 
 
 def _deadline(task: TaskSnapshot, position: Position, now: datetime) -> datetime | None:
@@ -105,9 +114,10 @@ def _begun(task: TaskSnapshot, holder: Position, now: datetime) -> datetime:
 
 def _group(unit: Unit, scope: Scope, task: TaskSnapshot) -> str:
     """The concurrency group: the one that the definition names, else the job itself (an inline block: this step)."""
-    if unit.group is None:
-        return f"{task.record.namespace}/{unit.job}"
-    return str(unit.group.render(inner_scope(scope, unit) if unit.group_inner else scope))
+    default = f"{task.record.namespace}/{unit.job}"
+    if unit.rule is None or unit.rule.group is None:
+        return default
+    return group_name(unit.rule, default, inner_scope(scope, unit) if unit.rule.inner else scope)
 
 
 def begins_with(task: TaskSnapshot, path: str) -> Verb:
@@ -213,7 +223,8 @@ def _past(deadline: datetime | None, now: datetime) -> bool:
 def _cancel(task: TaskSnapshot, attempt: AttemptRecord, unit: Unit, subject: str, why: str = "") -> Action:
     signal = None if attempt.phase is AttemptPhase.CANCELLING else Signal.CANCEL
     message = why or attempt.message
-    cause = TIMER if task.record.phase is not TaskPhase.REVOKING else PLAN
+    told = task.record.phase is TaskPhase.REVOKING or task.steps[attempt.path].reason == REPLACED
+    cause = PLAN if told else TIMER
     # What runs is in flight again from here on: if nobody can say that it ended, it is lost, not stopped.
     answered = attempt.call - 1 if attempt.phase is AttemptPhase.STARTED else attempt.answered
     change = AttemptAdvanced(attempt.uid, attempt.path, signal, cause, answered, message=message)

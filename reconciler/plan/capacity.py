@@ -6,30 +6,36 @@ long line in one namespace never holds up the others.
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.actions import Action, Claim, Verb
 from reconciler.observed import Limits
 from state.changes import StepAdvanced, TaskChange
-from state.records import Usage
+from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, REPLACED, Usage
 
 
 def grant(
     actions: Iterable[Action], usage: Usage, limits: Limits, served: str = ""
 ) -> tuple[list[Action], list[Action]]:
-    """(what goes ahead, what found no room), the latter with the changes that make it wait in line.
+    """(what goes ahead or is over, what found no room), the latter with the changes that make it wait in line.
 
     `served` is the namespace that was given room last.
     """
+    actions = list(actions)
+    newer = _overtaken(actions)
     room = Room(usage, limits)
     granted: list[Action] = []
     parked: list[Action] = []
     for action in _in_turn(actions, usage, served):
         if action.claim is None and limits.total == 0 and _sends(action):
             parked.append(replace(action, sign="~", what="held back: nothing is sent now", changes=(), order=None))
+        elif (subject := newer.get(id(action))) is not None:
+            granted.append(_away(action, f"replaced by {subject}"))
         elif action.claim is None or room.take(action.claim):
             granted.append(action)
+        elif action.claim.policy == "skip" and (full := room.crowded(action.claim)):
+            granted.append(_away(action, full))
         else:
             parked.append(_denied(action, room.want(action.claim)))
     return granted, parked
@@ -42,21 +48,50 @@ def _sends(action: Action) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What is missing for a claim: the reason that its step waits with, and the limit in words."""
+    """What is missing for a claim: the reason that its step waits with, the limit in words, and the group, if it is one."""
 
     reason: str
     message: str
+    group: str
 
 
 def _denied(action: Action, want: Want) -> Action:
-    changes = tuple(_waiting(change, want) for change in action.denied)
+    """It waits, which is written where it did not yet, or for something else."""
+    changes = () if action.waits == want.reason else tuple(_waiting(change, want) for change in action.denied)
     return replace(action, sign="~", what=f"queued: {want.message}", changes=changes, order=None)
 
 
 def _waiting(change: TaskChange, want: Want) -> TaskChange:
     if not isinstance(change, StepAdvanced):
         return change
-    return replace(change, reason=want.reason, message=change.message or want.message)
+    return replace(change, reason=want.reason, message=change.message or want.message, group=want.group)
+
+
+def _away(action: Action, why: str) -> Action:
+    """It does not begin at all."""
+    if action.away is None:
+        return action
+    skips = action.away.reason != REPLACED
+    said = f"skipped: {why}" if skips else why
+    change = replace(action.away, message=said)
+    return replace(action, sign="=" if skips else "!", what=said, changes=(change,), order=None)
+
+
+def _overtaken(actions: Iterable[Action]) -> Mapping[int, str]:
+    """By `id`: what would begin for the first time although newer ones take the places, and the subject of the newest."""
+    groups: dict[str, list[tuple[Action, Claim]]] = {}
+    for action in actions:
+        if action.claim and action.away and action.claim.driver:
+            groups.setdefault(action.claim.group, []).append((action, action.claim))
+    found: dict[int, str] = {}
+    for line in groups.values():
+        line.sort(key=lambda each: _rank(each[0]))
+        replaces = [at for at, (_, claim) in enumerate(line) if claim.policy == "replace"]
+        if replaces:
+            limit = line[replaces[-1]][1].limit or 0
+            gone = line[: max(0, min(len(line) - limit, replaces[-1] + 1))]
+            found.update((id(action), line[-1][0].subject) for action, _ in gone)
+    return found
 
 
 class Room:
@@ -68,11 +103,15 @@ class Room:
         self._namespaces = Counter(usage.namespaces)
         self._drivers = Counter(usage.drivers)
         self._groups = Counter(usage.groups)
+        self._runs = Counter(usage.runs)
 
     def take(self, claim: Claim) -> bool:
         """Give the claim its room if there is any."""
         if any(self._full(claim)):
             return False
+        if not claim.driver:
+            self._runs[claim.group] += 1
+            return True
         self._busy += 1
         self._namespaces[claim.namespace] += 1
         self._drivers[claim.driver] += 1
@@ -81,20 +120,34 @@ class Room:
 
     def want(self, claim: Claim) -> Want:
         """Which limit is in the way of a claim that was not granted."""
-        used, limit, where = next(self._full(claim))
-        reason = "QueuedForGroup" if where.startswith("of ") else "QueuedForCapacity"
-        return Want(reason, f"{used} of {limit} calls under way {where}")
+        if full := self.crowded(claim):
+            return Want(QUEUED_FOR_GROUP, full, claim.group)
+        return Want(QUEUED_FOR_CAPACITY, next(self._full(claim)), "")
 
-    def _full(self, claim: Claim) -> Iterator[tuple[int, int, str]]:
-        """(used, limit, where) of each limit that leaves no room."""
+    def crowded(self, claim: Claim) -> str:
+        """Why there is no place for it in its group; "" if there is one."""
+        if claim.limit is None or not claim.begins:
+            return ""
+        used = (self._groups if claim.driver else self._runs)[claim.group]
+        if used < claim.limit:
+            return ""
+        if claim.driver:
+            return f"{used} of {claim.limit} calls under way of {claim.group}"
+        return f"the group {claim.group} is full: {used} of {claim.limit}"
+
+    def _full(self, claim: Claim) -> Iterator[str]:
+        """Each limit that leaves no room, in words."""
+        if full := self.crowded(claim):
+            yield full
         limits = self._limits
         bounds = (
             (self._busy, limits.total, "in all"),
             (self._namespaces[claim.namespace], limits.namespace, f"in the namespace {claim.namespace}"),
             (self._drivers[claim.driver], limits.drivers.get(claim.driver), f"by the {claim.driver} driver"),
-            (self._groups[claim.group], claim.limit if claim.begins else None, f"of {claim.group}"),
         )
-        return ((used, limit, where) for used, limit, where in bounds if limit is not None and used >= limit)
+        for used, limit, where in bounds if claim.driver else ():
+            if limit is not None and used >= limit:
+                yield f"{used} of {limit} calls under way {where}"
 
 
 def _in_turn(actions: Iterable[Action], usage: Usage, served: str) -> Iterator[Action]:

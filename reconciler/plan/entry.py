@@ -11,10 +11,12 @@ from typing import cast
 
 from definitions.definition import Definition
 from definitions.desired import Complete
+from definitions.expressions import EvaluationError
 from definitions.models import Control, Metadata, Task, TaskSpec, Trigger
 from definitions.params import ParamError, bind
 from definitions.program import Program
 from reconciler.actions import Action, Sign
+from reconciler.plan.scope import workflow_group
 from state.changes import QUEUED_FOR_TRIGGER, Admitted, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Json, Origin, Pin, TaskRecord, task_uid
@@ -110,8 +112,10 @@ def _bound(record: TaskRecord, program: Program, wish: Wish, pins: tuple[Pin, ..
     what = f"run {record.run} of {record.kind.lower()} {record.target}"
     try:
         record = replace(record, params=bind(program.params, wish.spec.with_))
-    except ParamError as error:
-        failed = TaskAdvanced(record.uid, Signal.FAIL, wish.cause, "ParamError", str(error))
+        record = replace(record, group=workflow_group(program.rule, record, program.name, record.params))
+    except (ParamError, EvaluationError) as error:
+        reason = "ParamError" if isinstance(error, ParamError) else "ExpressionError"
+        failed = TaskAdvanced(record.uid, Signal.FAIL, wish.cause, reason, str(error))
         record = replace(record, params=wish.spec.with_, phase=TaskPhase.CREATED)
         return _action("!", record, f"{what}: {error}", Admitted(record, pins, wish.cause), failed)
     what += f", after the end of {record.behind}" if record.behind else ""

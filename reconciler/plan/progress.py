@@ -24,6 +24,8 @@ from reconciler.plan.attempts import (
     retry_at,
     running_action,
 )
+from reconciler.plan.conclusion import conclusion
+from reconciler.plan.entering import entry
 from reconciler.plan.outcome import (
     Outcome,
     broken,
@@ -32,12 +34,13 @@ from reconciler.plan.outcome import (
     list_outcome,
     passed,
 )
-from reconciler.plan.outputs import body_outputs, calls_outputs, frame_outputs, list_outputs
+from reconciler.plan.outputs import body_outputs, calls_outputs, list_outputs
 from reconciler.plan.scope import scope_of
 from reconciler.position import Frame, Position, items_of, whole
-from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
+from state.changes import OwnChange, StepAdvanced, apply_one
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import NOTHING, Cause, Json, StepRecord, TaskSnapshot
+from state.room import REPLACED
 
 PLAN = Cause("plan")
 
@@ -50,7 +53,9 @@ def progress(
     Of a held task only what runs at a target is looked at: nothing starts, is called again, stopped or concluded.
     """
     walk = Walk(task, program, flying, epoch, now)
-    walk.conclude(walk.walk(whole(program)))
+    outcome = walk.walk(whole(program))
+    if outcome:
+        walk.do(conclusion(walk.task, program, outcome))
     return tuple(action for action in walk.actions if not task.record.held or _looks(action))
 
 
@@ -163,8 +168,6 @@ class Walk:
         return all(passed(each, self.row(each)) for each in position.before)
 
     def _start(self, position: Position) -> None:
-        if refused := position.node.refused or position.frame.program.refused:
-            return self.fail(position.path, "Unsupported", f"{refused} is not part of this version")
         try:
             if not opening.wanted(position, scope_of(self.task, position)):
                 said = "skipped, its condition is false"
@@ -189,6 +192,8 @@ class Walk:
             inputs["items"] = opening.items(position.node.each, scope_of(self.task, position))
         elif position.node.body:
             inputs["params"] = dict(opening.parameters(position, position.node.body, scope_of(self.task, position)))
+        if position.body and (action := entry(self.task, position, self.subject, inputs)):
+            return self._claim(position, action)
         self.advance(">", position.path, Signal.START, "started", inputs=inputs)
         return self._run(position)
 
@@ -242,9 +247,16 @@ class Walk:
     def _body(self, position: Position) -> None:
         """A step that runs a workflow."""
         frame = position.body
+        try:
+            asked = None if self.over(position) else entry(self.task, position, self.subject, NOTHING)
+        except EvaluationError as error:
+            return self.fail(position.path, "ExpressionError", str(error))
+        if asked:
+            return self._claim(position, asked)
         outcome = self.walk(frame) if frame else None
         if frame and outcome:
             self._conclude(position, outcome, lambda: body_outputs(self.task, position, frame))
+        return None
 
     # -- steps that only wait ----------------------------------------------------------------------------------------
 
@@ -279,13 +291,12 @@ class Walk:
         if until and until <= self.now:
             return self.fail(position.path, "TimedOut", "the timeout of the step around it has passed")
         try:
-            return self._claim(begin(self.task, position, self.subject, self.epoch, self.now))
+            return self._claim(position, begin(self.task, position, self.subject, self.epoch, self.now))
         except (EvaluationError, ParamError) as error:
             return self.fail(position.path, "ExpressionError", str(error))
 
-    def _claim(self, action: Action) -> None:
-        if action.order:
-            self._claimed.append(action.order.attempt.path)
+    def _claim(self, position: Position, action: Action) -> None:
+        self._claimed.append(position.path)
         self.actions.append(action)
 
     def _retrying(self, position: Position) -> None:
@@ -295,16 +306,17 @@ class Walk:
 
     def _unit_running(self, position: Position) -> None:
         unit, path = cast("Unit", position.node.unit), position.path
-        attempt = self.task.attempts[path]
+        attempt, row = self.task.attempts[path], self.row(position)
+        replaced = row.message if row.reason == REPLACED else ""
         match attempt.phase:
             case AttemptPhase.SUCCEEDED:
                 self.advance("=", path, Signal.SUCCEED, "finished", outputs=attempt.outputs)
             case AttemptPhase.CANCELLED:
-                self.advance("!", path, Signal.CANCEL, attempt.message, "Revoked")
+                self.advance("!", path, Signal.CANCEL, attempt.message, REPLACED if replaced else "Revoked")
             case AttemptPhase.FAILED | AttemptPhase.TIMED_OUT | AttemptPhase.LOST:
                 self._broken(position)
             case _:
-                flies, over = self.flying(path), self.over(position)
+                flies, over = self.flying(path), self.over(position) or replaced
                 action = running_action(self.task, path, unit, self.subject, over, flies=flies, now=self.now)
                 self._running(position, action)
 
@@ -314,7 +326,7 @@ class Walk:
         if action is None:
             return
         if action.claim:
-            self._claim(action)
+            self._claim(position, action)
         else:
             self.do(action)
 
@@ -324,7 +336,7 @@ class Walk:
         attempt = self.task.attempts[path]
         lost = attempt.phase is AttemptPhase.LOST
         again = retry_at(self.task, position, self.now)
-        if again and not self.over(position):
+        if again and not self.over(position) and self.row(position).reason != REPLACED:
             why = "the outcome is unknown" if lost else attempt.message
             self.advance("~", path, Signal.RETRY, why, "Retrying", wake_at=again, failed=not lost)
         elif lost and position.node.unit and position.node.unit.on_lost != OnLost.FAIL:
@@ -332,39 +344,6 @@ class Walk:
         else:
             reason = {AttemptPhase.LOST: "Lost", AttemptPhase.TIMED_OUT: "TimedOut"}.get(attempt.phase, "AttemptFailed")
             self.fail(path, reason, attempt.message, failed=True)
-
-    # -- the whole task ----------------------------------------------------------------------------------------------
-
-    def conclude(self, outcome: Outcome | None) -> None:
-        """End the task if nothing is left that could go on."""
-        if outcome is None:
-            return
-        if self.task.record.phase is TaskPhase.REVOKING:
-            self._revoked()
-        elif outcome.signal is Signal.SUCCEED:
-            self._finish()
-        else:
-            ended = "Lost" if outcome.signal is Signal.LOSE else "StepFailed"
-            self._end("!", Signal.FAIL, ended if outcome.path else outcome.reason, outcome.message)
-
-    def _revoked(self) -> None:
-        """The end of a revoked task names what nobody could prove to have stopped."""
-        record, steps = self.task.record, self.task.steps
-        left = sorted(path for path, row in steps.items() if row.phase is StepPhase.LOST and path in self.task.attempts)
-        said = [record.message, f"may still run: {', '.join(left)}" if left else ""]
-        self._end("!", Signal.STOP, record.reason, "; ".join(text for text in said if text))
-
-    def _finish(self) -> None:
-        try:
-            outputs = frame_outputs(self.task, whole(self.program))
-        except EvaluationError as error:
-            return self._end("!", Signal.FAIL, "ExpressionError", f"outputs: {error}")
-        return self._end("=", Signal.SUCCEED, outputs=outputs)
-
-    def _end(self, sign: Sign, signal: Signal, reason: str = "", message: str = "", outputs: Json = None) -> None:
-        change = TaskAdvanced(self.task.record.uid, signal, PLAN, reason, message, outputs)
-        what = {Signal.SUCCEED: "finished", Signal.STOP: "revoked"}.get(signal, "failed")
-        self.do(Action(sign, change.uid, self.subject, f"{what}: {message}" if message else what, (change,)))
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

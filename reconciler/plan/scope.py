@@ -2,26 +2,51 @@
 
 from collections.abc import Mapping
 
+from definitions.expressions import EvaluationError
 from definitions.params import bind
-from definitions.program import Reading, Unit
+from definitions.program import Reading, Rule, Unit
 from reconciler.position import Frame, Position, items_of
-from state.records import Json, TaskSnapshot
+from state.records import Json, TaskRecord, TaskSnapshot
 
 Scope = dict[str, Json]
+MAX_GROUP = 255
+"""Characters in the name of a concurrency group."""
 
 
 def frame_scope(task: TaskSnapshot, frame: Frame) -> Scope:
     """`params`, `steps` and `task`, as a workflow's own expressions see them. Steps without outputs are empty."""
-    record = task.record
     steps = {step.node.name: outputs_of(task, step.path) for step in frame.steps}
-    about: dict[str, Json] = {
+    return {"params": _params(task, frame), "steps": steps, "task": about_task(task.record)}
+
+
+def about_task(record: TaskRecord) -> dict[str, Json]:
+    """What `task` says everywhere."""
+    return {
         "name": record.name,
         "namespace": record.namespace,
         "uid": record.uid,
         "run": record.run,
         "labels": dict(record.labels),
     }
-    return {"params": _params(task, frame), "steps": steps, "task": about}
+
+
+def group_name(rule: Rule, default: str, scope: Scope) -> str:
+    """The concurrency group of something with `rule`; what names none is a group of its own. Raises EvaluationError."""
+    if rule.group is None:
+        return default
+    made = rule.group.render(scope)
+    name = "" if made is None else str(made)
+    if not 0 < len(name) <= MAX_GROUP:
+        raise EvaluationError(f"concurrency.group: a name of 1 to {MAX_GROUP} characters is needed, not {made!r:.60}")
+    return name
+
+
+def workflow_group(rule: Rule | None, record: TaskRecord, workflow: str, params: Mapping[str, Json]) -> str:
+    """The group of one run of a workflow with these parameters; "" without a rule. Raises EvaluationError."""
+    if rule is None:
+        return ""
+    scope: Scope = {"params": dict(params), "task": about_task(record)}
+    return group_name(rule, f"{record.namespace}/{workflow}", scope)
 
 
 def _params(task: TaskSnapshot, frame: Frame) -> Json:

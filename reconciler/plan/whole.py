@@ -1,7 +1,8 @@
 """The decision of one turn: everything that happens next to a slice of the tasks, as data.
 
 Values in, values out. For any slice this is the plan for everything restricted to it, but for capacity, which all
-slices share; and once a plan is written and what it sends is under way, planning again gives nothing.
+slices share; and once a plan is written, what it sends is under way, and those are served whom it names to be looked
+at again (`again`, `look`, `freed`), planning again gives nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,17 +11,18 @@ from datetime import datetime
 from typing import cast
 
 from definitions.desired import Desired
-from definitions.program import Program
 from reconciler.actions import Action, Order, Plan, Verb
-from reconciler.expectation import expected_span
 from reconciler.observed import Observed
 from reconciler.plan.admission import RUN_WAITING, admission
+from reconciler.plan.beginning import begun
 from reconciler.plan.capacity import grant
 from reconciler.plan.control import cause_of, control, noted
+from reconciler.plan.groups import replacing, turns
 from reconciler.plan.progress import progress
+from reconciler.plan.replacing import comers, replaced
 from reconciler.plan.triggers import triggers
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
-from state.phases import STARTING_TASKS, Signal, TaskPhase
+from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, TaskRecord, TaskSnapshot, Uid
 
 PLAN = Cause("plan")
@@ -42,15 +44,30 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     causes = {task.record.uid: cause_of(task.record, desired) for task in tasks if _spoken_to(task.record)}
     controls = tuple(each for task in tasks for each in _controlled(task, observed, causes, now))
     observed = observed.after(Plan(controls).changes, now)
+    line = turns(observed, now)
+    observed = observed.after(Plan(line.actions).changes, now)
+    ends = tuple(replaced(observed))
+    observed = observed.after(Plan(ends).changes, now)
     moves = [move for task in observed.snapshot.tasks.values() for move in _moves(task, observed, causes, now)]
     granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served)
-    begun = tuple(_begun(observed, granted, now))
-    moved = (*begun, *granted, *(action for action in parked if action.changes))
-    actions = (*files.actions, *fired.actions, *controls, *moved, *_noted(observed, moved, causes, now))
-    served = next((action.claim.namespace for action in reversed(granted) if action.claim), "")
-    again = frozenset(_awaited(observed, granted))
-    parked_uids = frozenset(action.uid for action in parked)
-    return Plan(actions, parked_uids, files.notes, again, served, frozenset(_waited_for(observed, granted)))
+    first = tuple(begun(observed, granted, now))
+    before = (*files.actions, *fired.actions, *controls, *line.actions, *ends)
+    moved = (*first, *granted, *(action for action in parked if action.changes))
+    return Plan(
+        (*before, *moved, *_noted(observed, moved, causes, now)),
+        parked=frozenset(action.uid for action in parked if action.claim is None or action.claim.driver),
+        notes=files.notes,
+        again=frozenset(_awaited(observed, granted)),
+        served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
+        triggers=frozenset(_waited_for(observed, granted)),
+        look=line.look | frozenset(_unfinished(granted, parked)),
+        freed=frozenset(_freed(observed, (*before, *granted))),
+    )
+
+
+def contested(observed: Observed) -> frozenset[str]:
+    """The groups in which something waits to take the place of others, which a plan for it has to see."""
+    return frozenset({*replacing(observed), *comers(observed)})
 
 
 def _spoken_to(record: TaskRecord) -> bool:
@@ -80,7 +97,7 @@ def _moves(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime
     record = task.record
     if record.phase is TaskPhase.REVOKING and not record.pins:
         yield _never_begun(record)
-    elif record.live and record.pins and not _waits(record):
+    elif record.live and record.pins and not record.in_line and not _waits(record):
         yield from _progressed(task, observed, causes.get(record.uid), now)
     yield from _cleaning(task, observed)
 
@@ -101,7 +118,7 @@ def _progressed(task: TaskSnapshot, observed: Observed, cause: Cause | None, now
             return
         yield from (*settled, *answered)
         task = _after(after, answered, now)
-        if not task.record.live:
+        if not task.record.live or task.record.in_line:
             return
         flying |= {action.order.attempt.path for action in settled if action.order}
 
@@ -133,24 +150,32 @@ def _cleaning(task: TaskSnapshot, observed: Observed) -> Iterator[Action]:
             yield Action("-", attempt.uid, f"{subject} {path}", f"attempt {attempt.number} cleaned up", order=order)
 
 
-def _begun(observed: Observed, granted: Iterable[Action], now: datetime) -> Iterator[Action]:
-    """A task runs from the first thing that happens to one of its steps, and from then on its time counts."""
-    tasks = observed.snapshot.tasks
-    moved = dict.fromkeys(action.uid for action in granted if any(isinstance(c, StepAdvanced) for c in action.changes))
-    for uid in moved:
-        record = tasks[uid].record
-        if record.started_at is None and record.phase in STARTING_TASKS:
-            yield _started(record, observed.program(record), now)
+def _unfinished(granted: Iterable[Action], parked: Iterable[Action]) -> Iterator[Uid]:
+    """The tasks that go on at once: with what stands behind a skipped step, inside a workflow, or in place of others.
+
+    So do those that failed here and were taken up again by a commit: they may have to ask for their place in a group.
+    """
+    for action in granted:
+        again = any(isinstance(c, TaskAdvanced) and c.signal is Signal.RETRY for c in action.changes)
+        if again or (action.claim and action.order is None):
+            yield action.uid
+    for action in parked:
+        if action.claim and action.claim.policy == "replace" and action.changes:
+            yield action.uid
 
 
-def _started(record: TaskRecord, program: Program, now: datetime) -> Action:
-    # one that was suspended or removed before it began, and taken up again, runs already
-    signal = Signal.START if record.phase is TaskPhase.CREATED else None
-    span = expected_span(program, record.control, program.flow)
-    deadline = now + program.timeout if program.timeout else None
-    finish = now + span if span is not None else None
-    change = TaskAdvanced(record.uid, signal, PLAN, expected_finish=finish, deadline=deadline)
-    return Action(">", record.uid, f"{record.namespace}/{record.name}", "started", (change,))
+def _freed(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
+    """The groups of workflows in which something ended or began, so that the next in line has to be asked."""
+    for action in actions:
+        task = observed.snapshot.tasks.get(action.uid)
+        for change in action.changes:
+            if task is None:
+                continue  # an action about a trigger
+            if isinstance(change, TaskAdvanced) and task.record.group and change.signal is not Signal.QUEUE:
+                yield task.record.group
+            elif isinstance(change, StepAdvanced):
+                row = task.steps.get(change.path)
+                yield from {change.group or "", row.group if row and row.holds else ""} - {""}
 
 
 def _awaited(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:

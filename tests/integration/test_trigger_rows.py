@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from state.copies import replace
 from state.inspection import inspect
 from state.phases import TriggerPhase
 from state.reader import Reader
-from state.records import replace
 from state.store import Store
 from state.triggers import TriggerAdopted, TriggerSeen
 from tests.histories import COMMIT, SEEN, START, admitted, begun, ended, fired, skipped, task, trigger

@@ -44,7 +44,7 @@ CREATE TABLE tasks (
   started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
   state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT '',
   held TEXT NOT NULL, restored INTEGER NOT NULL CHECK (restored IN (0, 1))
-, "trigger" TEXT NOT NULL DEFAULT '', behind TEXT NOT NULL DEFAULT '') STRICT;
+, "trigger" TEXT NOT NULL DEFAULT '', behind TEXT NOT NULL DEFAULT '', "group" TEXT NOT NULL DEFAULT '', entered INTEGER NOT NULL DEFAULT 0 CHECK (entered IN (0, 1))) STRICT;
 CREATE INDEX tasks_identity ON tasks (name, namespace, run);
 CREATE INDEX tasks_created ON tasks (created_at, number);
 CREATE INDEX tasks_due ON tasks (due, number);
@@ -64,7 +64,7 @@ CREATE TABLE steps (
   phase TEXT NOT NULL CHECK (phase IN ('waiting', 'queued', 'running', 'retrying', 'succeeded', 'skipped', 'failed',
     'lost', 'cancelled')),
   reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT, attempt INTEGER NOT NULL, failures INTEGER NOT NULL,
-  wake_at INTEGER, started_at INTEGER, finished_at INTEGER, inputs TEXT NOT NULL DEFAULT '{}', PRIMARY KEY (uid, path)
+  wake_at INTEGER, started_at INTEGER, finished_at INTEGER, inputs TEXT NOT NULL DEFAULT '{}', "group" TEXT NOT NULL DEFAULT '', PRIMARY KEY (uid, path)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE attempts (
   uid TEXT NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
@@ -112,3 +112,7 @@ CREATE TABLE triggers (
 CREATE UNIQUE INDEX triggers_identity ON triggers (namespace, name, source);
 CREATE INDEX triggers_wake ON triggers (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX tasks_trigger ON tasks (namespace, "trigger", live, number) WHERE "trigger" <> '';
+CREATE INDEX tasks_group ON tasks ("group", entered, number) WHERE "group" <> '' AND live = 1;
+CREATE INDEX steps_group ON steps ("group", reason, uid) WHERE "group" <> '';
+CREATE INDEX steps_parked ON steps (uid) WHERE reason = 'QueuedForCapacity';
+CREATE INDEX attempts_group ON attempts (job, uid) WHERE ended_at IS NULL;

@@ -169,7 +169,7 @@ def check(play: Play, planned: Plan, then: Mapping[str, Any]) -> None:
 
 
 def check_rest(play: Play, planned: Plan) -> None:
-    if not (planned.again or planned.triggers):
+    if not (planned.again or planned.triggers or planned.look or planned.freed):
         again = play.stage.turn()
         assert not again.actions, f"planning again gives: {again}"
 

@@ -25,12 +25,26 @@ ACTIVATED = Activated(SourceRecord("main", "here", "main", ""), (), ())
 
 
 @dataclass
+class Waiting:
+    """The lines of such a store."""
+
+    waiting: dict[str, list[Uid]] = field(default_factory=dict)
+
+    def first(self, groups: Iterable[str], most: int) -> list[Uid]:
+        return [uid for group in groups for uid in self.waiting.get(group, [])[:most]]
+
+    def rivals(self, groups: Iterable[str]) -> list[Uid]:
+        return self.first(groups, 99)
+
+
+@dataclass
 class Wakes:
     """The part of a store that an agenda asks."""
 
     wakes: dict[Uid, datetime] = field(default_factory=dict)
     running: list[Uid] = field(default_factory=list)
     times: dict[Identity, datetime] = field(default_factory=dict)
+    lines: Waiting = field(default_factory=Waiting)
 
     def due(self, now: datetime, limit: int) -> tuple[list[Uid], datetime | None]:
         ready = sorted((uid for uid, at in self.wakes.items() if at <= now), key=lambda uid: self.wakes[uid])[:limit]
@@ -224,6 +238,33 @@ def test_the_file_that_waits_for_the_end_of_a_run_is_compared_again(agenda):
 
     assert agenda.pressing
     assert agenda.next(News(), TOTAL, START) == ((), (("demo", "alice"),), ())
+
+
+def test_the_first_in_line_are_asked_when_something_of_their_group_ended_or_began(agenda, store):
+    store.lines.waiting = {"main": uids(3, "waiting"), "spare": uids(1, "other")}
+    settle(agenda, Plan(freed=frozenset({"main"})))
+    pressing = agenda.pressing
+
+    first, *_ = agenda.next(News(), TOTAL, START)
+    second, *_ = agenda.next(News(), TOTAL, START)
+
+    assert pressing
+    assert (first, second) == (tuple(uids(3, "waiting")), ())
+    assert agenda.empty
+
+
+def test_a_task_that_goes_on_at_once_is_looked_at_in_the_next_turn(agenda):
+    settle(agenda, Plan(look=frozenset(uids(1))))
+
+    assert agenda.pressing
+    assert agenda.next(News(), TOTAL, START)[0] == tuple(uids(1))
+
+
+def test_a_task_that_is_left_alone_takes_part_in_nothing(agenda, store):
+    store.lines.waiting = {"main": uids(2)}
+    agenda.quarantine(uids(1))
+
+    assert agenda.rivals({"main"}) == uids(2)[1:]
 
 
 def test_a_wake_that_has_passed_and_changed_nothing_counts_a_breath_later(agenda, store):

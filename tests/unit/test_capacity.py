@@ -1,6 +1,7 @@
 """Room: which claims are granted, in which order, and what those are told that find none."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from reconciler.observed import Limits
 from reconciler.plan.capacity import grant
 from state.changes import StepAdvanced
 from state.phases import Signal
-from state.records import Cause, Uid, Usage
+from state.records import Cause, Uid
+from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, REPLACED, Usage
 
 PLAN = Cause("plan")
 IDLE, FREE = Usage(), Limits()
@@ -25,6 +27,60 @@ def start(name: str, namespace: str = "demo", rank: int = 1, **claim: Any) -> Ac
     changes = (StepAdvanced(uid, "a", Signal.START, PLAN),)
     denied = (StepAdvanced(uid, "a", Signal.QUEUE, PLAN),)
     return Action(">", uid, name, "attempt 1", changes, None, Claim(namespace, rank=rank, **said), denied)
+
+
+def away(name: str, policy: str, rank: int = 1) -> Action:
+    """A start of a group of one, with what is written where it does not wait."""
+    action = start(name, rank=rank, limit=1, group="main", policy=policy)
+    skips = policy == "skip"
+    said = StepAdvanced(
+        action.uid, "a", Signal.SKIP if skips else Signal.CANCEL, PLAN, "GroupBusy" if skips else REPLACED
+    )
+    return replace(action, away=said)
+
+
+def told(*actions: Action, usage: Usage = IDLE) -> list[str]:
+    """Every decision in words, what goes ahead first."""
+    ahead, parked = grant(actions, usage, FREE)
+    return [f"{each.subject} {each.what}" for each in (*ahead, *parked)]
+
+
+def test_what_does_not_wait_for_its_group_ends_where_there_is_no_place():
+    actions = [away("t", "skip"), away("u", "skip", rank=2), away("v", "queue", rank=3)]
+
+    assert told(*actions) == [
+        "t attempt 1",
+        "u skipped: 1 of 1 calls under way of main",
+        "v queued: 1 of 1 calls under way of main",
+    ]
+
+
+def test_of_those_that_replace_each_other_only_the_newest_begins():
+    actions = [away("u", "replace", rank=2), away("t", "queue"), away("v", "queue", rank=3)]
+
+    assert told(*actions) == ["t replaced by v", "u replaced by v", "v attempt 1"]
+    assert told(actions[0], actions[1]) == ["t replaced by u", "u attempt 1"]
+    assert told(actions[1], actions[2]) == ["t attempt 1", "v queued: 1 of 1 calls under way of main"]
+
+
+def test_a_workflow_needs_a_place_among_the_workflows_of_its_group_and_no_other_room():
+    enters = start("t", driver="", group="main", limit=1)
+    full = Limits(total=1, namespace=1)
+
+    assert granted(enters, usage=Usage(busy=1, namespaces={"demo": 1}, groups={"main": 1}), limits=full) == ["t"]
+    assert granted(enters, usage=Usage(runs={"main": 1})) == []
+
+
+def test_who_waits_for_something_else_than_before_has_it_written():
+    action = replace(start("t", limit=1, group="main"), waits=QUEUED_FOR_GROUP)
+
+    _, (same,) = grant([action], Usage(groups={"main": 1}), FREE)
+    _, (other,) = grant([action], Usage(busy=1), Limits(total=1))
+
+    assert same.changes == ()
+    (change,) = other.changes
+    assert isinstance(change, StepAdvanced)
+    assert (change.reason, change.group) == (QUEUED_FOR_CAPACITY, "")
 
 
 def granted(*actions: Action, usage: Usage = IDLE, limits: Limits = FREE, served: str = "") -> list[str]:

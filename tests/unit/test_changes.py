@@ -19,7 +19,8 @@ from state.changes import (
 )
 from state.fold import apply
 from state.phases import AttemptPhase, IllegalTransition, Signal, StepPhase, TaskPhase
-from state.records import Snapshot, TaskSnapshot, Usage
+from state.records import Snapshot, TaskSnapshot
+from state.room import QUEUED_FOR_GROUP, Usage
 from tests.histories import COMMIT, SEEN, START, admitted, attempt, begun, ended, possible, task
 
 ALICE = task("alice")
@@ -84,6 +85,40 @@ def test_an_attempt_that_waits_for_its_next_poll_is_in_its_group_but_not_busy():
     called = after(Called(UID, "step1", 2), snapshot=polled).snapshot
     assert called.usage == begin.usage
     assert called.tasks[UID].attempts["step1"].wake_at is None
+
+
+def test_a_task_has_its_place_in_its_group_from_its_begin_to_its_end_and_not_in_line():
+    grouped = replace(ALICE, group="main")
+    line = after(admitted(grouped), TaskAdvanced(UID, Signal.QUEUE, SEEN, QUEUED_FOR_GROUP)).snapshot
+    begin = after(TaskAdvanced(UID, Signal.START, SEEN), snapshot=line).snapshot
+    kept = after(
+        TaskAdvanced(UID, Signal.SUSPEND, SEEN), TaskAdvanced(UID, Signal.REVOKE, SEEN), snapshot=begin
+    ).snapshot
+    over = after(TaskAdvanced(UID, Signal.STOP, SEEN), snapshot=kept).snapshot
+    assert (line.usage.runs, line.tasks[UID].record.in_line) == ({}, True)
+    assert begin.usage.runs == kept.usage.runs == {"main": 1}
+    assert not begin.tasks[UID].record.in_line
+    assert (over.usage.runs, over.tasks[UID].record.entered) == ({}, False)
+
+
+def test_a_task_that_failed_and_goes_on_has_to_ask_for_its_place_again():
+    grouped = replace(ALICE, group="main")
+    failed = after(admitted(grouped), TaskAdvanced(UID, Signal.START, SEEN), TaskAdvanced(UID, Signal.FAIL, SEEN))
+    again = after(TaskAdvanced(UID, Signal.RETRY, SEEN, deadline=LATER), snapshot=failed.snapshot).snapshot
+    line = after(TaskAdvanced(UID, Signal.QUEUE, SEEN, QUEUED_FOR_GROUP), snapshot=again).snapshot
+    assert (again.usage.runs, again.tasks[UID].record.in_line) == ({}, True)
+    assert (line.tasks[UID].record.phase, line.tasks[UID].wake_at) == (TaskPhase.CREATED, None)
+    assert after(TaskAdvanced(UID, Signal.START, SEEN), snapshot=line).snapshot.usage.runs == {"main": 1}
+
+
+def test_a_step_that_runs_a_workflow_has_its_place_while_it_runs_and_no_group_afterwards():
+    path = "deploy"
+    queued = StepAdvanced(UID, path, Signal.QUEUE, SEEN, QUEUED_FOR_GROUP, group="main")
+    line = after(admitted(ALICE), queued).snapshot
+    runs = after(StepAdvanced(UID, path, Signal.START, SEEN), snapshot=line).snapshot
+    over = after(StepAdvanced(UID, path, Signal.SUCCEED, SEEN), snapshot=runs).snapshot
+    assert [each.usage.runs for each in (line, runs, over)] == [{}, {"main": 1}, {}]
+    assert [each.tasks[UID].steps[path].group for each in (line, runs, over)] == ["main", "main", ""]
 
 
 def test_a_resend_is_the_same_call_and_is_counted():

@@ -148,16 +148,23 @@ def test_a_program_is_made_from_pinned_texts_alone() -> None:
     assert unit_of(program.nodes["a"]).source == "good.yaml"
 
 
-@pytest.mark.parametrize(
-    ("steps", "refused"),
-    [
-        ("a: {job: good, with: {name: x}, concurrency: {limit: 1, policy: skip}}", "concurrency.policy: skip"),
-    ],
-)
-def test_what_comes_later_validates_and_is_refused_by_name(steps: str, refused: str) -> None:
-    other = workflow("z: {job: good, with: {name: x}}", name="other")
+def test_the_concurrency_rule_of_a_step_comes_before_that_of_its_job() -> None:
+    program = compiled("a: {job: good, with: {name: x}, concurrency: {limit: 3, policy: skip}}")
 
-    assert compiled(steps, other=other).nodes["a"].refused == refused
+    rule = unit_of(program.nodes["a"]).rule
+    assert rule is not None
+    assert (rule.limit, rule.policy, rule.group) == (3, "skip", None)
+    assert program.rule is None
+
+
+def test_the_group_of_a_workflow_is_made_of_its_parameters_and_its_task() -> None:
+    group = "'${{ params.name }} in ${{ task.namespace }}'"
+    extra = f"  concurrency: {{limit: 1, group: {group}, policy: replace}}\n"
+
+    program = compiled("a: {job: good, with: {name: x}}", extra)
+
+    assert program.rule is not None and program.rule.group is not None
+    assert program.rule.group.render({"params": {"name": "x"}, "task": {"namespace": "demo"}}) == "x in demo"
 
 
 def test_on_exit_is_a_step_of_its_own_that_reads_how_the_others_ended() -> None:

@@ -108,19 +108,21 @@ def test_a_trigger_without_a_time_is_told_what_to_give() -> None:
     assert "give one of `cron`, `onCommit`, `onChange`" in only(t=TRIGGER).message
 
 
-@pytest.mark.parametrize(
-    ("steps", "extra", "what"),
-    [
-        ("a: {job: good, with: {name: x}}", "  concurrency: {limit: 1}\n", "`concurrency` of a workflow"),
-    ],
-)
-def test_what_would_be_refused_when_it_runs_is_told_before(steps: str, extra: str, what: str) -> None:
-    other = workflow("a: {job: good, with: {name: x}}", name="other")
+def test_the_group_of_a_workflow_does_not_read_its_steps() -> None:
+    extra = "  concurrency: {limit: 1, group: '${{ steps.a.age }}'}\n"
 
-    (problem,) = found(flow=workflow(steps, extra), other=other)
+    (problem,) = found(flow=workflow("a: {job: good, with: {name: x}}", extra))
 
-    assert (problem.code, problem.message) == ("W-LATER", f"{what} is refused when it would run in this version")
-    assert problem.line > 5
+    assert (problem.code, problem.line > 5) == ("E-EXPR-NAME", True)
+
+
+def test_replace_is_told_to_have_no_meaning_inside_another_workflow() -> None:
+    inner = workflow("a: {job: good, with: {name: x}}", "  concurrency: {limit: 1, policy: replace}\n", name="inner")
+
+    (problem,) = found(flow=workflow("b: {workflow: inner}"), inner=inner)
+
+    assert (problem.code, problem.file) == ("W-UNUSED", "flow.yaml")
+    assert "`replace` of `inner` is for tasks" in problem.message
 
 
 @pytest.mark.parametrize(

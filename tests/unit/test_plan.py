@@ -9,8 +9,9 @@ from reconciler.actions import Action, Plan, Verb, lines
 from reconciler.drivers.protocol import Ended, Running, Unknown
 from reconciler.plan.attempts import resend_at
 from state.changes import Admitted, AttemptAdvanced, Called, Controlled, TaskAdvanced
+from state.copies import replace
 from state.phases import Signal, StepPhase, TaskPhase
-from state.records import Uid, external_name, replace
+from state.records import Uid, external_name
 from tests.stage import START, Stage
 
 JOB = {"http": {"method": "POST", "url": "http://api/"}, "expect": "1h"}

@@ -7,7 +7,9 @@ import os
 import random
 import subprocess
 import sys
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,23 +21,32 @@ from definitions.desired import Complete
 from reconciler.actions import Plan, Verb
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
 from reconciler.judgement import Report
-from reconciler.observed import Limits
+from reconciler.observed import Limits, Observed
 from reconciler.plan.outcome import BROKEN
 from reconciler.plan.whole import plan
 from reconciler.position import Position, locate
 from state.changes import Admitted, StepAdvanced, TaskAdvanced
 from state.phases import ENDED_STEPS, AttemptPhase, Signal, StepPhase, TaskPhase
-from state.records import AttemptRecord, Cause, TaskSnapshot
+from state.records import AttemptRecord, Cause, Identity, TaskSnapshot
 from tests.stage import Stage, intended
 
 STEPS = ("a", "b", "c", "d", "e", "f")
 STATES = ("running", "suspended", "revoked")
+POLICIES = ("queue", "queue", "skip", "replace")
 HUGE = "x" * 200_000
 DEEP: Any = 0
 for _ in range(90):
     DEEP = [DEEP]
 
 # -- what is run ---------------------------------------------------------------------------------------------------------
+
+
+def rule(dice: random.Random, chance: float, group: str) -> dict[str, Any]:
+    """A concurrency rule, with its limit as the last digit of its group, whoever uses that."""
+    if dice.random() >= chance:
+        return {}
+    limit = dice.randint(1, 2)
+    return {"concurrency": {"limit": limit, "group": f"{group}{limit}", "policy": dice.choice(POLICIES)}}
 
 
 def job(dice: random.Random) -> dict[str, Any]:
@@ -49,7 +60,7 @@ def job(dice: random.Random) -> dict[str, Any]:
     made |= {"maxCalls": dice.randint(1, 3)} if "until" in made and dice.random() < 0.5 else {}
     made |= {"timeout": dice.choice(["3s", "20s"])} if dice.random() < 0.4 else {}
     made |= {"onLost": dice.choice(["hold", "retry", "fail"])} if dice.random() < 0.5 else {}
-    made |= {"concurrency": {"limit": dice.randint(1, 2)}} if dice.random() < 0.2 else {}
+    made |= rule(dice, 0.3, "calls ")
     if dice.random() < 0.5:
         made["retry"] = {"limit": dice.choice([1, 2, "unlimited"]), "every": "2s", "backoff": dice.choice([1, 2])}
     return made
@@ -73,6 +84,8 @@ def step(dice: random.Random, earlier: list[str]) -> dict[str, Any]:
         calls = {key: {"job": dice.choice(["one", "two"]), **given_with} for key in ("p", "q")[: dice.randint(1, 2)]}
         made: dict[str, Any] = {"calls": calls, "outputs": {"age": "calls.p.age"}}
         made |= {"timeout": "6s"} if dice.random() < 0.4 else {}
+    elif dice.random() < 0.2:
+        made = {"workflow": "inner"}
     else:
         made = {"job": dice.choice(["one", "two"]), **given_with}
     made |= {"if": f"steps.{seen}.age != 1" if seen else "params.go"} if dice.random() < 0.3 else {}
@@ -90,7 +103,12 @@ def workflow(dice: random.Random) -> dict[str, Any]:
     }
     made |= {"flow": nested(dice, names)} if dice.random() < 0.7 else {}
     made |= {"timeout": "15s"} if dice.random() < 0.3 else {}
-    return made
+    return made | rule(dice, 0.4, "runs ")
+
+
+def inner(dice: random.Random) -> dict[str, Any]:
+    """A workflow for inside."""
+    return {"steps": {"z": {"job": "two"}}, "outputs": {"age": "steps.z.age"}, **rule(dice, 0.5, "runs ")}
 
 
 def definitions(dice: random.Random) -> dict[str, Any]:
@@ -98,9 +116,17 @@ def definitions(dice: random.Random) -> dict[str, Any]:
         f"{dice.choice(['demo', 'other'])}/t{number}": {
             "spec": {"workflow": "flow", "with": {"go": dice.random() < 0.8}}
         }
-        for number in range(dice.randint(1, 3))
+        for number in range(dice.randint(1, 4))
     }
-    return {"jobs": {"one": job(dice), "two": job(dice)}, "workflows": {"flow": workflow(dice)}, "tasks": tasks}
+    workflows = {"flow": workflow(dice), "inner": inner(dice)}
+    return {"jobs": {"one": job(dice), "two": job(dice)}, "workflows": workflows, "tasks": tasks}
+
+
+def without_groups(found: dict[str, Any]) -> dict[str, Any]:
+    """The same definitions without concurrency rules."""
+    for each in (*found["jobs"].values(), *found["workflows"].values()):
+        each.pop("concurrency", None)
+    return found
 
 
 # -- what happens --------------------------------------------------------------------------------------------------------
@@ -125,13 +151,29 @@ def observation(dice: random.Random) -> Observation:
     return dice.choice(seen)
 
 
+@dataclass
 class Watched(Stage):
-    """A stage on which every turn is checked."""
+    """A stage on which every turn is checked. With `slices` each turn sees only some of the tasks."""
+
+    slices: random.Random | None = None
+
+    def observed(self, identities: Iterable[Identity] = ()) -> Observed:
+        whole = super().observed(identities)
+        if self.slices is None:
+            return whole
+        known = set(identities)
+        tasks = {
+            uid: task
+            for uid, task in whole.snapshot.tasks.items()
+            if task.record.identity in known or self.slices.random() < 0.5
+        }
+        return replace(whole, snapshot=replace(whole.snapshot, tasks=tasks))
 
     def turn(self, reports: Any = (), asked: Any = ()) -> Plan:
         before = dict(self.snapshot.tasks)
         planned = super().turn(reports, asked)
         check_decision(planned, before, self)
+        check_groups(self)
         return planned
 
 
@@ -160,6 +202,17 @@ def opened(planned: Plan, uid: Any) -> set[str]:
     return {getattr(each, "path", "") for each in moved if each.signal in signals and each.cause.kind == "commit"}
 
 
+def check_groups(stage: Stage) -> None:
+    """A group never has more than its limit, counted from the rows; and usage is what the rows say."""
+    tasks = stage.snapshot.tasks.values()
+    runs = Counter(task.record.group for task in tasks if task.record.entered)
+    runs.update(row.group for task in tasks for row in task.steps.values() if row.holds)
+    assert dict(runs) == stage.snapshot.usage.runs
+    calls = Counter(attempt.job for attempt in stage.attempts() if not attempt.ended)
+    for group, count in (*runs.items(), *calls.items()):
+        assert group[:5] not in {"runs ", "calls"} or count <= int(group[-1]), f"{count} in {group}"
+
+
 def check_order(stage: Stage, task: TaskSnapshot, path: str) -> None:
     """I4: everything before a step has ended in a way that lets it start."""
     position: Position | None = locate(stage.observed().program(task.record), path)
@@ -175,14 +228,16 @@ def check_rest(stage: Stage) -> None:
     """I7: a live task has something under way, a time, a place in line, or a reason that a person can name."""
     first = stage.turn()
     second = stage.turn()
-    assert not second.actions or first.again, f"planning again gives something: {second}"
+    more = first.again or first.look or first.freed
+    assert not second.actions or more, f"planning again gives something: {second}"
     assert not second.orders
     for uid, task in stage.snapshot.tasks.items():
         record = task.record
         flies = any(where == uid for where, _ in stage.flying)
         held = record.phase in {TaskPhase.SUSPENDED, TaskPhase.REMOVED, TaskPhase.UNADOPTED} or (
-            record.phase is TaskPhase.CREATED and record.reason == "DefinitionRejected"
+            record.phase is TaskPhase.CREATED and record.reason in {"DefinitionRejected", "QueuedForGroup"}
         )
+        held = held or any(row.reason == "QueuedForGroup" for row in task.steps.values())
         approval = any(row.reason == "WaitingForApproval" for row in task.steps.values())
         reasons = (not record.live, flies, task.wake_at, uid in second.parked, held, approval)
         assert any(reasons), f"stuck: {record.phase} {[(s.path, s.phase, s.reason) for s in task.steps.values()]}"
@@ -266,10 +321,12 @@ def control(stage: Stage, dice: random.Random) -> None:
     stage.commit({"tasks": {f"{task.namespace}/{task.name}": body}})
 
 
-def story(seed: int, events: list[int], limits: Limits, *, hold: bool = False) -> Watched:
+def story(
+    seed: int, events: list[int], limits: Limits, *, hold: bool = False, groups: bool = True, sliced: bool = False
+) -> Watched:
     dice = random.Random(seed)
-    stage = Watched(limits=limits, hold=hold)
-    stage.commit(definitions(dice))
+    stage = Watched(limits=limits, hold=hold, slices=random.Random(seed) if sliced else None)
+    stage.commit(definitions(dice) if groups else without_groups(definitions(dice)))
     stage.turn()
     for event in events:
         happen(stage, dice, event)
@@ -289,6 +346,17 @@ LIMITS = st.sampled_from([Limits(), Limits(), Limits(total=1), Limits(namespace=
 def test_whatever_happens_no_task_is_stuck_and_planning_again_gives_nothing(seed, events, limits, hold):
     stage = story(seed, events, limits, hold=hold)
 
+    stage.settle()
+
+    check_rest(stage)
+
+
+@settings(max_examples=150)
+@given(SEEDS, EVENTS, LIMITS)
+def test_a_group_never_has_more_than_its_limit_whatever_slices_a_turn_sees(seed, events, limits):
+    stage = story(seed, events, limits, sliced=True)
+
+    stage.slices = None
     stage.settle()
 
     check_rest(stage)
@@ -321,7 +389,8 @@ def test_when_every_call_succeeds_from_now_on_every_task_comes_to_an_end(seed, e
 @settings(max_examples=60)
 @given(SEEDS, EVENTS)
 def test_the_plan_for_a_slice_is_the_plan_for_everything_restricted_to_it(seed, events):
-    stage = story(seed, events, Limits())
+    stage = story(seed, events, Limits(), groups=False)
+    stage.commit({"jobs": {"one": {"http": {"url": "http://127.0.0.1:9/"}, "outputs": {"age": "result.age"}}}})
     stage.wait(timedelta(seconds=3))
     identities = [task.record.identity for task in stage.snapshot.tasks.values()]
     whole = plan(stage.desired, stage.observed(identities), stage.now)

@@ -1,6 +1,7 @@
 """What everybody reads, as a function of rows and time."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from time import thread_time
 
@@ -12,6 +13,7 @@ from reconciler.expectation import expected_finish, expected_span
 from reconciler.waiting import duration_text, task_sentence
 from state.phases import AttemptPhase, StepPhase, TaskPhase
 from state.records import Cause, DefinitionRecord, Event, SourceRecord, StepRecord
+from state.room import Line
 from tests.grade import DAY, START, UID, attempt, done, grade, node, parallel, record, run, step
 
 NOW = START + timedelta(seconds=10)
@@ -123,6 +125,31 @@ def test_a_step_of_a_task_that_is_not_let_on_says_what_lets_it_on():
     assert sentences[TaskPhase.SUSPENDED] == f"{unstarted}; before that: status 500"
     assert "put the file back" in sentences[TaskPhase.REMOVED]
     assert held["message"] == "step1 waits for its task to be adopted: `reconciler adopt`"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (Line(0), "; it is next"),
+        (Line(1, ("demo/a",)), ", held by demo/a; 1 waits before it"),
+        (Line(3, ("demo/a", "demo/b")), ", held by demo/a and demo/b; 3 wait before it"),
+        (Line(2, ("x/a", "x/b", "x/c", "x/d")), ", held by x/a, x/b, x/c and others; 2 wait before it"),
+    ],
+)
+def test_what_stands_in_line_says_who_is_before_it(line, said):
+    waits = step("step1", StepPhase.QUEUED, reason="QueuedForGroup", message="1 of 1 calls under way of api")
+    tried = step("step1", StepPhase.RETRYING, reason="QueuedForCapacity", message="status 500")
+    queued = record(TaskPhase.CREATED, group="main", reason="QueuedForGroup", message="the group main is full: 1 of 1")
+    at_step = [replace(run(each), lines={"step1": line}) for each in (waits, tried)]
+    task = status.task(replace(run(task=queued), lines={"": line}), grade(), NOW)["status"]
+
+    shown = [status.task(each, grade(), NOW)["status"] for each in at_step]
+
+    assert shown[0]["message"] == f"step1 is queued: 1 of 1 calls under way of api{said}"
+    assert shown[1]["message"] == f"step1 tries again now: attempt 1 failed: status 500{said}"
+    assert task["message"] == f"the group main is full: 1 of 1{said}"
+    assert task["ahead"] == shown[0]["steps"][0]["ahead"] == line.ahead
+    assert shown[0]["ahead"] is None
 
 
 def test_a_step_far_behind_a_failure_names_the_failed_step():

@@ -1,0 +1,35 @@
+"""The begin of a task: from then on its time counts, and its place in its group is taken."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from definitions.program import Program
+from reconciler.actions import Action
+from reconciler.expectation import expected_span
+from reconciler.observed import Observed
+from state.changes import StepAdvanced, TaskAdvanced
+from state.phases import STARTING_TASKS, Signal, TaskPhase
+from state.records import Cause, TaskRecord
+
+PLAN = Cause("plan")
+
+
+def begun(observed: Observed, granted: Iterable[Action], now: datetime) -> Iterator[Action]:
+    """A task without a group runs from the first thing that happens to one of its steps."""
+    tasks = observed.snapshot.tasks
+    moved = dict.fromkeys(action.uid for action in granted if any(isinstance(c, StepAdvanced) for c in action.changes))
+    for uid in moved:
+        record = tasks[uid].record
+        if record.started_at is None and record.phase in STARTING_TASKS:
+            yield started(record, observed.program(record), now)
+
+
+def started(record: TaskRecord, program: Program, now: datetime) -> Action:
+    """The task runs from now on."""
+    # one that was suspended or removed before it began, and taken up again, runs already
+    signal = Signal.START if record.phase is TaskPhase.CREATED else None
+    span = expected_span(program, record.control, program.flow)
+    deadline = now + program.timeout if program.timeout else None
+    finish = now + span if span is not None else None
+    change = TaskAdvanced(record.uid, signal, PLAN, expected_finish=finish, deadline=deadline)
+    return Action(">", record.uid, f"{record.namespace}/{record.name}", "started", (change,))

@@ -1,0 +1,49 @@
+"""The end of a task, once nothing is left of it that could go on: what it came to, in the words of its record."""
+
+from definitions.expressions import EvaluationError
+from definitions.program import Program
+from reconciler.actions import Action, Sign
+from reconciler.plan.outcome import Outcome
+from reconciler.plan.outputs import frame_outputs
+from reconciler.position import whole
+from state.changes import TaskAdvanced
+from state.phases import Signal, StepPhase, TaskPhase
+from state.records import Cause, Json, TaskSnapshot
+
+PLAN = Cause("plan")
+
+
+def conclusion(task: TaskSnapshot, program: Program, outcome: Outcome) -> Action:
+    """The end of `task`, whose steps came to `outcome`."""
+    if task.record.phase is TaskPhase.REVOKING:
+        return _revoked(task)
+    if outcome.signal is Signal.SUCCEED:
+        return _finished(task, program)
+    ended = "Lost" if outcome.signal is Signal.LOSE else "StepFailed"
+    return _end(task, "!", Signal.FAIL, ended if outcome.path else outcome.reason, outcome.message)
+
+
+def _revoked(task: TaskSnapshot) -> Action:
+    """The end of a revoked task names what nobody could prove to have stopped."""
+    record, steps = task.record, task.steps
+    left = sorted(path for path, row in steps.items() if row.phase is StepPhase.LOST and path in task.attempts)
+    said = [record.message, f"may still run: {', '.join(left)}" if left else ""]
+    return _end(task, "!", Signal.STOP, record.reason, "; ".join(text for text in said if text))
+
+
+def _finished(task: TaskSnapshot, program: Program) -> Action:
+    try:
+        outputs = frame_outputs(task, whole(program))
+    except EvaluationError as error:
+        return _end(task, "!", Signal.FAIL, "ExpressionError", f"outputs: {error}")
+    return _end(task, "=", Signal.SUCCEED, outputs=outputs)
+
+
+def _end(
+    task: TaskSnapshot, sign: Sign, signal: Signal, reason: str = "", message: str = "", outputs: Json = None
+) -> Action:
+    record = task.record
+    change = TaskAdvanced(record.uid, signal, PLAN, reason, message, outputs)
+    what = {Signal.SUCCEED: "finished", Signal.STOP: "revoked"}.get(signal, "failed")
+    subject = f"{record.namespace}/{record.name}"
+    return Action(sign, change.uid, subject, f"{what}: {message}" if message else what, (change,))

@@ -1,0 +1,30 @@
+"""How much is going on and who stands in line: the values that limits and waiting sentences are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP = "QueuedForCapacity", "QueuedForGroup"
+"""The reasons of what stands in line: for room at the targets, or for its turn in a concurrency group."""
+REPLACED = "Replaced"
+"""The reason of what ends because something newer of its concurrency group takes its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much is going on: busy attempts in all, by namespace and by driver; unfinished attempts by concurrency group,
+    and apart from them the workflows that have their place in one.
+    """
+
+    busy: int = 0
+    namespaces: Mapping[str, int] = field(default_factory=dict)
+    drivers: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+    runs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What stands before something in its line: how many wait, and who has the places (tasks by namespace/name)."""
+
+    ahead: int
+    holders: tuple[str, ...] = ()
