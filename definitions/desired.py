@@ -4,7 +4,8 @@ Whatever is missing from a Complete is gone; so a source that could not be read,
 Unavailable, and then nothing is removed (design.md rule 3).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from definitions.library import Library
@@ -21,6 +22,7 @@ class Complete:
     hold: bool = False  # adopt nothing that is introduced at or before this revision
     older: str = ""  # why what this revision introduces may have run before, although nothing recorded says so
     looked_at: datetime | None = None  # when a person decided about that: what comes to be later has not run before
+    since: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by what `repin` names: files changed after it
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,12 @@ class Source(Protocol):
         """
         ...
 
+    def since(self, name: str, new: str) -> frozenset[str] | None:
+        """The paths of definition files that differ at `new` from an earlier commit, whose hash or the beginning of it
+        `name` is; None where `new` descends from no such commit.
+        """
+        ...
+
     def rewound(self, old: str, new: str) -> bool:
         """Whether `new` does not descend from `old` (a force push)."""
         ...

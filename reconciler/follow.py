@@ -18,6 +18,7 @@ from definitions.definition import Definition
 from definitions.desired import Complete
 from definitions.library import DocumentState, Library, build
 from definitions.models import Trigger
+from definitions.repins import changed_since, repinned_tasks
 from definitions.revision import Revision, Source, SourceUnavailable, Tree
 from reconciler.inbox import Inbox
 from reconciler.last_good import LastGood, remembered
@@ -44,6 +45,7 @@ class Sighting:
     library: Library
     rewound: bool
     changed: frozenset[str] | None  # the paths of the repository that differ from the revision in force, where known
+    since: Mapping[str, frozenset[str]]
 
 
 class Follower:
@@ -131,7 +133,8 @@ class Follower:
         library = build(tree, self._source.read, self._library, good, self._drivers)
         before = self._record.commit
         rewound = bool(before) and before != revision.commit and self._source.rewound(before, revision.commit)
-        return Sighting(revision, library, rewound, self._changed(before, revision, library))
+        changed = self._changed(before, revision, library)
+        return Sighting(revision, library, rewound, changed, changed_since(self._source, library))
 
     def _changed(self, before: str, revision: Revision, library: Library) -> frozenset[str] | None:
         """What changed since the revision in force, where a trigger wants to know."""
@@ -159,11 +162,11 @@ class Follower:
             identities = _differing(seen.library, known) | set(self._store.unresolved())
         else:
             identities = _touched(self._library, seen.library) | set(self._store.unresolved())
-        identities |= self._owed
+        identities |= self._owed | {(each.namespace, each.name) for each in repinned_tasks(seen.library)}
         gone = {identity for identity in identities if seen.library.task(*identity) is None}
         self._owed = gone if seen.library.rejected else set()
         removes, older = not seen.library.rejected, self._store.held
-        desired = Complete(seen.revision, seen.library, removes=removes, hold=self._hold, older=older)
+        desired = Complete(seen.revision, seen.library, removes, self._hold, older, since=seen.since)
         self._hold, self._refused = False, ""
         activation, concerned = self._activation(seen), self._concerned(seen.library)
         changed = seen.changed

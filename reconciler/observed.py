@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from definitions.definition import Definition
 from definitions.library import program_of
 from definitions.program import Program
 from state.changes import Change
@@ -53,6 +54,11 @@ class Observed:
         """What has run under this identity and still has rows, the latest run last."""
         found = [task for task in self.snapshot.tasks.values() if task.record.identity == identity]
         return sorted(found, key=lambda task: task.record.run)
+
+
+def pins_of(closure: Iterable[Definition]) -> tuple[Pin, ...]:
+    """What a run keeps of the definitions that it uses, its target's first."""
+    return tuple(Pin(d.kind, d.namespace, d.name, d.digest, d.text, d.commit, d.path) for d in closure)
 
 
 class Programs:

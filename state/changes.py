@@ -62,6 +62,25 @@ class Controlled:
 
 
 @dataclass(frozen=True, slots=True)
+class Repinned:
+    """A run continues with other definitions: those at the commit that its file names."""
+
+    uid: Uid
+    pins: tuple[Pin, ...]
+    params: Mapping[str, Json]
+    commit: str
+    cause: Cause
+
+    @property
+    def reason(self) -> str:
+        return "Repinned"
+
+    @property
+    def message(self) -> str:
+        return f"continues with the definitions at {self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """What is to be said of a task beside its state, e.g. that a control came too late: all its conditions anew."""
 
@@ -198,9 +217,9 @@ class SourceReported:
     source: SourceRecord
 
 
-OwnChange = (
-    Controlled | Noted | Held | Released | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
-)
+Telling = Controlled | Repinned | Noted | Held | Released
+"""What is said of a task, and changes no phase."""
+OwnChange = Telling | TaskAdvanced | StepAdvanced | Intended | Called | AttemptAdvanced | Cleaned
 """What happens to a task between its admission and its retirement."""
 TaskChange = Admitted | OwnChange | Retired
 Change = TaskChange | TriggerChange | Activated | SourceReported
@@ -221,14 +240,8 @@ def apply_one(task: TaskSnapshot, change: OwnChange, at: datetime) -> tuple[Task
             return _called(task, change), None
         case Cleaned():
             return _cleaned(task, change), None
-        case Controlled():
-            return _controlled(task, change, at)
-        case Noted():
-            return _noted(task, change, at)
-        case Held():
-            return _held(task, change, at)
-        case Released():
-            return _released(task, change, at)
+        case Controlled() | Repinned() | Noted() | Held() | Released():
+            return _told(task, change, at)
         case _:
             assert_never(change)
 
@@ -352,38 +365,28 @@ def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime)
     return _with_attempt(task, new), event
 
 
-def _controlled(task: TaskSnapshot, change: Controlled, at: datetime) -> tuple[TaskSnapshot, Event]:
-    old, said = task.record, ("digest", "control", "conditions", "delete_policy")
-    new = replace(old, **{name: getattr(change, name) for name in said})
-    return TaskSnapshot(new, task.steps, task.attempts), event_of(
-        old.uid, at, "task", "", 0, old.phase, change, old.phase
-    )
-
-
-def _noted(task: TaskSnapshot, change: Noted, at: datetime) -> tuple[TaskSnapshot, Event]:
+def _told(task: TaskSnapshot, change: Telling, at: datetime) -> tuple[TaskSnapshot, Event]:
+    """What is said of a task and leaves its phase."""
     old = task.record
-    new = replace(old, conditions=change.conditions)
-    return TaskSnapshot(new, task.steps, task.attempts), event_of(
-        old.uid, at, "task", "", 0, old.phase, change, old.phase
-    )
+    new = replace(old, **_facts(old, change))
+    event = event_of(old.uid, at, "task", "", 0, old.phase, change, old.phase)
+    return TaskSnapshot(new, task.steps, task.attempts), event
 
 
-def _held(task: TaskSnapshot, change: Held, at: datetime) -> tuple[TaskSnapshot, Event]:
-    old = task.record
-    new = replace(old, held=change.message, restored=True)
-    return TaskSnapshot(new, task.steps, task.attempts), event_of(
-        old.uid, at, "task", "", 0, old.phase, change, old.phase
-    )
-
-
-def _released(task: TaskSnapshot, change: Released, at: datetime) -> tuple[TaskSnapshot, Event]:
-    old = task.record
-    new = replace(old, behind="")
-    if old.reason == QUEUED_FOR_TRIGGER:
-        new = replace(new, reason="", message="")
-    return TaskSnapshot(new, task.steps, task.attempts), event_of(
-        old.uid, at, "task", "", 0, old.phase, change, old.phase
-    )
+def _facts(old: TaskRecord, change: Telling) -> dict[str, object]:
+    match change:
+        case Controlled():
+            return {name: getattr(change, name) for name in ("digest", "control", "conditions", "delete_policy")}
+        case Repinned():
+            digests = tuple(pin.digest for pin in change.pins)
+            return {"pins": digests, "params": change.params, "repinned": change.commit}
+        case Noted():
+            return {"conditions": change.conditions}
+        case Held():
+            return {"held": change.message, "restored": True}
+        case Released():
+            waited = {"reason": "", "message": ""} if old.reason == QUEUED_FOR_TRIGGER else {}
+            return {"behind": "", **waited}
 
 
 def _unfinished(task: TaskSnapshot, path: str) -> AttemptRecord:

@@ -172,6 +172,13 @@ def groups(database: Database) -> None:
     database.execute("PRAGMA user_version = 4")
 
 
+@MIGRATIONS()
+def repins(database: Database) -> None:
+    """Runs that continue with other definitions than those that they were begun with."""
+    database.execute("ALTER TABLE tasks ADD COLUMN repinned TEXT NOT NULL DEFAULT ''")
+    database.execute("PRAGMA user_version = 5")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

@@ -130,6 +130,7 @@ class TaskRecord:
     behind: str = ""  # the name of the run of its trigger whose end it waits for
     group: str = ""  # the concurrency group of its workflow; "" without a rule
     entered: bool = False  # it has its place in the group; from its begin to its end
+    repinned: str = ""  # the commit, as its file names it, whose definitions it continues with
 
     @property
     def identity(self) -> Identity:
@@ -342,17 +343,11 @@ class TaskSnapshot:
         return step.phase is StepPhase.RUNNING and self.record.live
 
     @property
-    def _resumes_at(self) -> datetime | None:
-        """When a suspended task goes on by itself."""
-        until = self.record.control.get("until")
-        return datetime.fromisoformat(until) if isinstance(until, str) else None
-
-    @property
     def _ending(self) -> bool:
         """All that is under way is what runs at the end of a workflow, for which the task's time is no limit."""
         moving = [path for path, step in self.steps.items() if step.phase in ACTIVE_STEPS]
-        leaves = [path for path in moving if not any(other.startswith(f"{path}.") for other in moving)]
-        return bool(leaves) and all(_at_the_end(path) for path in leaves)
+        around = {path.rpartition(".")[0] for path in moving}
+        return bool(moving) and all(_at_the_end(path) for path in moving if path not in around)
 
     @property
     def wake_at(self) -> datetime | None:
@@ -372,8 +367,8 @@ class TaskSnapshot:
         live = self.record.live and not self.record.in_line  # in line no time of it has begun
         if self.record.deadline and live and not stopping and not self._ending:
             times.append(self.record.deadline)
-        if self.record.phase is TaskPhase.SUSPENDED:
-            times.append(self._resumes_at)
+        if self.record.phase is TaskPhase.SUSPENDED and isinstance(until := self.record.control.get("until"), str):
+            times.append(datetime.fromisoformat(until))
         return min((time for time in times if time), default=None)
 
 

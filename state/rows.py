@@ -238,7 +238,7 @@ TASKS = Table(
     ("uid",),
     fixed=(
         *("source", "namespace", "name", "run", "kind", "target", "origin", "spec_digest", "pins", "params"),
-        *("created_at", "number", "labels", "annotations", "trigger", "group"),
+        *("created_at", "number", "labels", "annotations", "trigger", "group", "repinned"),
     ),
     extra={"state": lambda task: public_state(task).value, "live": lambda task: int(task.live), "due": due},
 )

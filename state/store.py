@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from state.chain import breaks
-from state.changes import Activated, Admitted, Change, Cleaned, SourceReported, TaskChange, uid_of
+from state.changes import Activated, Admitted, Change, Cleaned, Repinned, SourceReported, TaskChange, uid_of
 from state.database import (
     CHECKPOINT_ABOVE,
     connect_writer,
@@ -246,7 +246,8 @@ class Store(Questions):
         applied = apply(Snapshot(tasks, usage=self._usage, epoch=self.epoch, triggers=triggers), numbered, at)
         admitted = {each.task.uid: each for each in numbered if isinstance(each, Admitted)}
         cleaned = [each for each in numbered if isinstance(each, Cleaned)]
-        return Turn(before, admitted, cleaned, applied, at, seen), number
+        repinned = [each for each in numbered if isinstance(each, Repinned)]
+        return Turn(before, admitted, cleaned, repinned, applied, at, seen), number
 
     def _load(self, uids: Collection[Uid]) -> dict[Uid, Loaded]:
         """These tasks, from memory where they are there."""

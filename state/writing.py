@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from state.chain import HASH, SEQUENCE, link
-from state.changes import Activated, Admitted, Cleaned, SourceReported
+from state.changes import Activated, Admitted, Cleaned, Repinned, SourceReported
 from state.errors import AlreadyRan
 from state.fold import Applied
 from state.loading import Loaded, LoadedTrigger
@@ -35,6 +35,8 @@ from state.rows import (
 _LABEL = "INSERT INTO labels (name, value, number) VALUES (?, ?, ?)"
 _PIN = PINS.insert.replace("INSERT INTO", "INSERT OR IGNORE INTO", 1)
 _PIN_USE = "INSERT OR IGNORE INTO pin_uses (digest, uid) VALUES (?, ?)"
+_REPIN = "UPDATE tasks SET pins = ?, params = ?, repinned = ? WHERE uid = ?"
+_USED_PINS = "SELECT digest FROM pin_uses WHERE uid = ?"
 _UNUSED_PINS = """DELETE FROM pins WHERE digest IN (SELECT value FROM json_each(?))
   AND NOT EXISTS (SELECT 1 FROM pin_uses WHERE pin_uses.digest = pins.digest)"""
 _STANDS = "UPDATE tombstones SET pinned = ?, retired = ? WHERE uid = ?"
@@ -58,6 +60,7 @@ class Turn:
     before: Mapping[Uid, Loaded]
     admitted: Mapping[Uid, Admitted]
     cleaned: Sequence[Cleaned]
+    repinned: Sequence[Repinned]
     applied: Applied
     at: datetime
     triggers: Mapping[Uid, LoadedTrigger]  # as they were
@@ -72,6 +75,8 @@ def write_turn(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dic
     for change in turn.admitted.values():
         _admit(connection, change, turn)
     _write_tasks(connection, turn)
+    for repin in turn.repinned:
+        _repin(connection, repin, turn)
     _write_steps(connection, turn)
     _write_attempts(connection, turn)
     decided = [turn.applied.snapshot.triggers[uid] for uid in turn.applied.triggers]
@@ -135,6 +140,14 @@ def _write_tasks(connection: sqlite3.Connection, turn: Turn) -> None:
     _update(connection, TASKS.update, [TASKS.changes(task.record) for task in touched])
 
 
+def _repin(connection: sqlite3.Connection, change: Repinned, turn: Turn) -> None:
+    """What the run was begun with stays beside it."""
+    row = dict(zip(TASKS.names, TASKS.row(turn.applied.snapshot.tasks[change.uid].record), strict=False))
+    connection.executemany(_PIN, map(PINS.row, change.pins))
+    connection.executemany(_PIN_USE, ((pin.digest, change.uid) for pin in change.pins))
+    connection.execute(_REPIN, (row["pins"], row["params"], row["repinned"], change.uid))
+
+
 def _write_steps(connection: sqlite3.Connection, turn: Turn) -> None:
     new, old = [], []
     for uid, path in turn.applied.steps:
@@ -192,9 +205,10 @@ def _retire(connection: sqlite3.Connection, uid: Uid, turn: Turn) -> None:
     task, head = turn.before[uid].task.record, turn.before[uid].head
     _bury(connection, task, head, turn.at, retired=True)
     connection.execute("DELETE FROM labels WHERE number = ?", (task.number,))
+    pins = [digest for (digest,) in connection.execute(_USED_PINS, (uid,))]
     for table in ("events", *_ROWS_OF_A_TASK):
         connection.execute(f"DELETE FROM {table} WHERE uid = ?", (uid,))
-    connection.execute(_UNUSED_PINS, (json.dumps(task.pins),))
+    connection.execute(_UNUSED_PINS, (json.dumps(pins),))
 
 
 def _write_definitions(connection: sqlite3.Connection, change: Activated) -> None:

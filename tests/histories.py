@@ -17,6 +17,7 @@ from state.changes import (
     Intended,
     Noted,
     Released,
+    Repinned,
     Retired,
     SourceReported,
     StepAdvanced,
@@ -56,6 +57,7 @@ def _pin(kind: str, name: str) -> Pin:
 
 
 PINS = (_pin("Workflow", "grade"), _pin("Job", "api"))
+OTHER = replace(_pin("Job", "api"), text="{}", digest=sha256(b"{}").hexdigest(), commit="c0ffee7")
 SOURCE = SourceRecord(
     "main", "/srv/repo", "main", ".", "c0ffee", "Ada", "ada@example.org", "Grade", START, START, START
 )
@@ -181,6 +183,8 @@ def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN), Released(uid, SEEN)]
     found += [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
     found += [Noted(uid, {"ControlStale": "it"}, COMMIT, "ControlStale", "it")]
+    if each.record.pins:
+        found += [Repinned(uid, (PINS[0], OTHER), {"name": "x"}, "c0ffee7", COMMIT)]
     for signal in legal(each.record.phase):
         found += [TaskAdvanced(uid, signal, SEEN, "Reason", "said", {"a": 1}, expected_finish=soon, deadline=soon)]
     for path in PATHS:

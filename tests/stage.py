@@ -18,7 +18,7 @@ from reconciler.drivers.protocol import Observation
 from reconciler.judgement import Report, judge
 from reconciler.observed import Limits, Observed, Place
 from reconciler.plan.whole import plan
-from state.changes import Admitted, Change, Intended, Retired, TaskChange
+from state.changes import Admitted, Change, Intended, Repinned, Retired, TaskChange
 from state.copies import replace as with_changes
 from state.fold import apply
 from state.records import (
@@ -68,6 +68,7 @@ class Stage:
     changed: set[str] = field(default_factory=set)
     pins: dict[str, Pin] = field(default_factory=dict)
     programs: dict[tuple[str, ...], Program] = field(default_factory=dict)
+    history: list[dict[str, bytes]] = field(default_factory=list)
     number: int = 0
 
     # -- the world ---------------------------------------------------------------------------------------------------
@@ -82,13 +83,22 @@ class Stage:
         library = self.shelf.commit(files)
         seen = replace(library.tree.revision, **revision)
         library = replace(library, tree=replace(library.tree, revision=seen))
-        self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold)
+        self.history.append(dict(self.shelf.files))
+        self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold, since=self._since())
         self.hold = False
         self.waiting |= {(task.namespace, task.name) for task in library.tasks()}
         self.waiting |= {task.record.identity for task in self.snapshot.tasks.values()} | set(self.snapshot.runs)
         self.looks |= {(trigger.namespace, trigger.name) for trigger in library.triggers()}
         self.looks |= {trigger.identity for trigger in self.snapshot.triggers.values()}
         self.changed |= {*files, *paths}
+
+    def _since(self) -> dict[str, frozenset[str]]:
+        """What has changed since each commit; the first one is called 0000001."""
+        now = self.history[-1]
+        return {
+            f"{number:07}": frozenset(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))
+            for number, then in enumerate(self.history, 1)
+        }
 
     @staticmethod
     def _text(group: str, name: str, body: Any) -> str:
@@ -202,6 +212,9 @@ class Stage:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _apply(self, changes: Iterable[Change]) -> None:
+        changes = list(changes)
+        kept = [change.pins for change in changes if isinstance(change, Admitted | Repinned)]
+        self.pins.update({pin.digest: pin for pins in kept for pin in pins})
         numbered: list[Change] = [self._numbered(each) if isinstance(each, Admitted) else each for each in changes]
         applied = apply(self.snapshot, numbered, self.now)
         self.snapshot = applied.snapshot
@@ -209,7 +222,6 @@ class Stage:
 
     def _numbered(self, change: Admitted) -> Admitted:
         """The store numbers runs as they come; one that is admitted again keeps its number."""
-        self.pins.update({pin.digest: pin for pin in change.pins})
         known = self.snapshot.tasks.get(change.task.uid)
         self.number += known is None
         number = known.record.number if known else self.number

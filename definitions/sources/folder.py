@@ -91,6 +91,10 @@ class FolderSource:
         before, after = (self._trees[commit].blobs for commit in (old, new))
         return frozenset(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
+    def since(self, name: str, new: str) -> frozenset[str] | None:
+        """A folder has no earlier commits."""
+        return frozenset() if new.startswith(name) else None
+
     def rewound(self, old: str, new: str) -> bool:
         """A folder has no history to rewrite."""
         del old, new

@@ -32,7 +32,7 @@ from definitions.sources.git_output import (
     refs_from,
     revision_from,
 )
-from definitions.sources.location import FULL_HASH, locate, ref_names
+from definitions.sources.location import FULL_HASH, SHORT_HASH, locate, ref_names
 from definitions.sources.mirror import GitFailed, Mirror
 from definitions.sources.work_tree import ref_paths, uncommitted
 
@@ -99,6 +99,16 @@ class GitSource:
             return frozenset(paths_from(self._mirror.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new)))
         except GitFailed:
             return None
+
+    def since(self, name: str, new: str) -> frozenset[str] | None:
+        """As far back as the mirror goes."""
+        if not SHORT_HASH.fullmatch(name):
+            return None
+        self._prepare()
+        with suppress(GitFailed):
+            old = self._mirror.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+            return self.changed(old, new) if self._descends(old, new) else None
+        return None
 
     def rewound(self, old: str, new: str) -> bool:
         """Whether history was rewritten between two commits; a shallow history is given the benefit of the doubt."""

@@ -13,6 +13,7 @@ from definitions.revision import SourceUnavailable
 from definitions.sources.acceptance import printable
 
 FULL_HASH = re.compile(r"[0-9a-f]{40}")
+SHORT_HASH = re.compile(r"[0-9a-f]{4,40}")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _REF_BANNED = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[-/.]|/\.|[/.]$|\.lock(/|$)")

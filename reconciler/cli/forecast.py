@@ -14,6 +14,7 @@ from definitions.desired import Complete
 from definitions.library import Library, build
 from definitions.problems import Problem
 from definitions.program import Program
+from definitions.repins import changed_since
 from definitions.revision import Source
 from reconciler.actions import Action
 from reconciler.cli.explanation import short
@@ -29,7 +30,7 @@ from reconciler.plan.acceptance import refusal
 from reconciler.plan.due import candidates
 from reconciler.plan.whole import plan
 from reconciler.settings import Settings, SourceSettings
-from state.changes import Admitted
+from state.changes import Admitted, Repinned
 from state.phases import TaskPhase
 from state.records import Identity, Pin, Snapshot, TaskSnapshot
 
@@ -109,7 +110,7 @@ def between(place: SourceSettings, base: str, head: str) -> Forecast:
 def _desired(source: Source, good: LastGood | None = None) -> Complete:
     revision = source.revision()
     library = build(source.tree(revision), source.read, good=good, drivers=DRIVERS)
-    return Complete(revision, library, removes=not library.rejected)
+    return Complete(revision, library, removes=not library.rejected, since=changed_since(source, library))
 
 
 def _at(place: SourceSettings, commit: str) -> Complete:
@@ -141,7 +142,7 @@ def _programs(tasks: Iterable[TaskSnapshot], pins: Mapping[str, Pin]) -> Mapping
 
 
 def _pins_of(changes: Iterable[object]) -> Mapping[str, Pin]:
-    return {pin.digest: pin for change in changes if isinstance(change, Admitted) for pin in change.pins}
+    return {pin.digest: pin for change in changes if isinstance(change, Admitted | Repinned) for pin in change.pins}
 
 
 def _wanted(library: Library) -> frozenset[Identity]:

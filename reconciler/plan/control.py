@@ -12,7 +12,8 @@ from definitions.desired import Complete, Desired
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.plan.answers import answers, remarks
-from reconciler.plan.verdict import PENDING, REFUSED, STALE
+from reconciler.plan.repinning import repin_verdict
+from reconciler.plan.verdict import PENDING, REFUSED, STALE, Remark
 from state.changes import Noted, OwnChange, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, TaskRecord, TaskSnapshot
@@ -35,10 +36,18 @@ def control(task: TaskSnapshot, program: Program | None, cause: Cause, now: date
         yield wanted
 
 
-def noted(task: TaskSnapshot, program: Program | None, cause: Cause, now: datetime) -> Action | None:
-    """What is to be said of the control as the task stands now, unless that is what is said already."""
+def noted(task: TaskSnapshot, program: Program | None, desired: Desired, cause: Cause, now: datetime) -> Action | None:
+    """What is to be said of the control as the task stands now, unless that is what is said already.
+
+    Where nobody can say what a commit would mean, because the source cannot be asked, what was said of it stays.
+    """
     record = task.record
     found: dict[str, list[str]] = {}
+    if record.control.get("repin", record.repinned) != record.repinned and not isinstance(desired, Complete):
+        return None
+    pinning = repin_verdict(task, program, desired)
+    if isinstance(pinning, Remark):
+        found[pinning.condition] = [f"repin: {pinning.text}"]
     for condition, text in (*_remarks(record, now), *remarks(task, program)):
         found.setdefault(condition, []).append(text)
     mine = {condition: "; ".join(found[condition]) for condition in sorted(found)}
@@ -87,8 +96,6 @@ def _until(record: TaskRecord) -> datetime | None:
 
 
 def _remarks(record: TaskRecord, now: datetime) -> Iterator[tuple[str, str]]:
-    if record.control.get("repin"):
-        yield REFUSED, "repin: not part of this version, ignored"
     until, state = _until(record), record.control.get("state", "running")
     if until is None or not record.live:
         return

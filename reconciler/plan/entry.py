@@ -16,6 +16,7 @@ from definitions.models import Control, Metadata, Task, TaskSpec, Trigger
 from definitions.params import ParamError, bind
 from definitions.program import Program
 from reconciler.actions import Action, Sign
+from reconciler.observed import pins_of
 from reconciler.plan.scope import workflow_group
 from state.changes import QUEUED_FOR_TRIGGER, Admitted, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
@@ -80,7 +81,7 @@ def enter(desired: Complete, wish: Wish, now: datetime, waiting: TaskRecord | No
             replace(record, params=wish.spec.with_, reason="DefinitionRejected", message=blocked), wish, waiting
         )
     program = desired.library.program(record.kind, record.namespace, record.target)
-    pins = _pins(desired, record)
+    pins = pins_of(desired.library.closure(record.kind, record.namespace, record.target))
     record = replace(record, pins=tuple(pin.digest for pin in pins))
     if desired.hold and not wish.trigger:
         record = replace(record, phase=TaskPhase.UNADOPTED, reason="Unadopted")
@@ -120,11 +121,6 @@ def _bound(record: TaskRecord, program: Program, wish: Wish, pins: tuple[Pin, ..
         return _action("!", record, f"{what}: {error}", Admitted(record, pins, wish.cause), failed)
     what += f", after the end of {record.behind}" if record.behind else ""
     return _action("+", record, what, Admitted(record, pins, wish.cause))
-
-
-def _pins(desired: Complete, record: TaskRecord) -> tuple[Pin, ...]:
-    closure = desired.library.closure(record.kind, record.namespace, record.target)
-    return tuple(Pin(d.kind, d.namespace, d.name, d.digest, d.text, d.commit, d.path) for d in closure)
 
 
 def _record(desired: Complete, wish: Wish, now: datetime) -> TaskRecord:

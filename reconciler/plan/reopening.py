@@ -4,32 +4,38 @@ What has finished stays; what the step is part of runs again; what the task's ti
 that runs at the end of a workflow begins anew, because that end was not the last one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from definitions.program import Program
 from reconciler.plan.attempts import OVERDUE, REOPENED
 from reconciler.plan.outcome import BROKEN
-from reconciler.position import Position
+from reconciler.position import Position, whole
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced
 from state.phases import ENDED_STEPS, Signal, StepPhase, TaskPhase
 from state.records import Cause, Json, StepRecord, TaskSnapshot
 
 
 def reopened(
-    task: TaskSnapshot, program: Program, position: Position, cause: Cause, now: datetime
+    task: TaskSnapshot, program: Program, position: Position | None, cause: Cause, now: datetime
 ) -> Iterator[OwnChange]:
-    """The changes beside that of the step itself, in their order; none where nothing had ended with it."""
+    """The changes beside that of the step itself, in their order; none where nothing had ended with it.
+
+    Without a step the task as a whole is taken up again.
+    """
     uid = task.record.uid
-    around = {each.path: task.steps[each.path] for each in position.surroundings if each.path in task.steps}
+    surroundings = position.surroundings if position else ()
+    around = {each.path: task.steps[each.path] for each in surroundings if each.path in task.steps}
+    lasts = [frame.exit for frame in (position.frames if position else (whole(program),)) if frame.exit]
+    ends = [last.path for last in lasts if position is None or not position.within(last)]
     failed = task.record.phase is TaskPhase.FAILED
     kept: dict[str, Json] = {REOPENED: now.isoformat()}
     for path, row in around.items():
         if row.phase in BROKEN:
             yield StepAdvanced(uid, path, Signal.REOPEN, cause, inputs=kept)
-    again = {position.path, *around}
+    again = {position.path if position else "", *around}
     for path, row in sorted(task.steps.items()):
-        if path not in again and ((failed and _cut(row)) or _at_the_end(position, row)):
+        if path not in again and ((failed and _cut(row)) or _at_the_end(ends, row)):
             yield StepAdvanced(uid, path, Signal.RESET, cause, inputs=kept)
     if failed:
         deadline = now + program.timeout if program.timeout else None
@@ -42,9 +48,7 @@ def _cut(row: StepRecord) -> bool:
     return broken and row.message == OVERDUE
 
 
-def _at_the_end(position: Position, row: StepRecord) -> bool:
+def _at_the_end(ends: Sequence[str], row: StepRecord) -> bool:
     """It belongs to a step that closed a workflow which is not closed any more."""
-    if row.phase not in ENDED_STEPS and row.phase is not StepPhase.QUEUED:
-        return False
-    lasts = [frame.exit for frame in position.frames if frame.exit and not position.within(frame.exit)]
-    return any(row.path == last.path or row.path.startswith(f"{last.path}.") for last in lasts)
+    over = row.phase in ENDED_STEPS or row.phase is StepPhase.QUEUED
+    return over and any(row.path == end or row.path.startswith(f"{end}.") for end in ends)

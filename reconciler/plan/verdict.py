@@ -101,7 +101,7 @@ def verdict(task: TaskSnapshot, program: Program | None, said: Said) -> Verdict:
     row = task.steps.get(said.path) or StepRecord(task.record.uid, said.path)
     if _done(said, row):
         return None
-    if remark := _closed(task.record, said, program):
+    if (said.verb != "expect" or program is None) and (remark := closed(task.record, program)):
         return remark
     position = _position(task, cast("Program", program), said)
     if position is None or isinstance(position, Remark):
@@ -134,10 +134,8 @@ def _stuck(row: StepRecord, given: int) -> bool:
     return row.phase is StepPhase.FAILED and row.attempt == given
 
 
-def _closed(record: TaskRecord, said: Said, program: Program | None) -> Remark | None:
-    """Why the task listens to nothing, for ever or for now."""
-    if said.verb == "expect" and program is not None:
-        return None
+def closed(record: TaskRecord, program: Program | None) -> Remark | None:
+    """Why the task listens to nothing, for ever or for now. `program` is None where its definitions are not known."""
     if record.phase in {TaskPhase.REVOKING, TaskPhase.REVOKED} or record.control.get("state") == "revoked":
         return Remark(STALE, "the task is revoked")
     if record.phase is TaskPhase.FINISHED:

@@ -19,6 +19,7 @@ from reconciler.plan.capacity import grant
 from reconciler.plan.control import cause_of, control, noted
 from reconciler.plan.groups import replacing, turns
 from reconciler.plan.progress import progress
+from reconciler.plan.repinning import Repinning, repinning
 from reconciler.plan.replacing import comers, replaced
 from reconciler.plan.triggers import triggers
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
@@ -42,6 +43,10 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     observed = observed.after(Plan(fired.actions).changes, now)
     tasks = observed.snapshot.tasks.values()
     causes = {task.record.uid: cause_of(task.record, desired) for task in tasks if _spoken_to(task.record)}
+    repins = tuple(_repins(observed, desired, causes, now))
+    observed = replace(observed, programs={**observed.programs} | {each.pins: each.program for each in repins})
+    observed = observed.after(Plan(tuple(each.action for each in repins)).changes, now)
+    tasks = observed.snapshot.tasks.values()
     controls = tuple(each for task in tasks for each in _controlled(task, observed, causes, now))
     observed = observed.after(Plan(controls).changes, now)
     line = turns(observed, now)
@@ -51,13 +56,14 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     moves = [move for task in observed.snapshot.tasks.values() for move in _moves(task, observed, causes, now)]
     granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served)
     first = tuple(begun(observed, granted, now))
-    before = (*files.actions, *fired.actions, *controls, *line.actions, *ends)
+    before = (*files.actions, *fired.actions, *(each.action for each in repins), *controls, *line.actions, *ends)
     moved = (*first, *granted, *(action for action in parked if action.changes))
+    settled = observed.after((each for action in moved if action.uid in causes for each in action.changes), now)
     return Plan(
-        (*before, *moved, *_noted(observed, moved, causes, now)),
+        (*before, *moved, *_noted(settled, desired, causes, now)),
         parked=frozenset(action.uid for action in parked if action.claim is None or action.claim.driver),
         notes=files.notes,
-        again=frozenset(_awaited(observed, granted)),
+        again=frozenset((*_awaited(observed, granted), *_repinned_next(settled, desired, causes, now))),
         served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
         triggers=frozenset(_waited_for(observed, granted)),
         look=line.look | frozenset(_unfinished(granted, parked)),
@@ -70,9 +76,22 @@ def contested(observed: Observed) -> frozenset[str]:
     return frozenset({*replacing(observed), *comers(observed)})
 
 
+def _repinned_next(settled: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Identity]:
+    """The files of the runs that can continue with other definitions once this plan is written."""
+    return (settled.snapshot.tasks[each.action.uid].record.identity for each in _repins(settled, desired, causes, now))
+
+
 def _spoken_to(record: TaskRecord) -> bool:
     """Whether its control says anything, or did, or its phase is the answer to something that it said."""
     return bool(record.control or record.conditions or record.phase is TaskPhase.SUSPENDED)
+
+
+def _repins(observed: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Repinning]:
+    for uid, cause in causes.items():
+        task = observed.snapshot.tasks[uid]
+        found = repinning(task, observed.programs.get(task.record.pins), desired, cause, now)
+        if found:
+            yield found
 
 
 def _controlled(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime) -> Iterator[Action]:
@@ -81,14 +100,11 @@ def _controlled(task: TaskSnapshot, observed: Observed, causes: Causes, now: dat
         yield from control(task, observed.programs.get(task.record.pins), cause, now)
 
 
-def _noted(observed: Observed, moved: Iterable[Action], causes: Causes, now: datetime) -> Iterator[Action]:
+def _noted(observed: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Action]:
     """What is to be said of the controls once all this has happened."""
-    if not causes:
-        return
-    observed = observed.after((each for action in moved if action.uid in causes for each in action.changes), now)
     for uid, cause in causes.items():
         task = observed.snapshot.tasks[uid]
-        action = noted(task, observed.programs.get(task.record.pins), cause, now)
+        action = noted(task, observed.programs.get(task.record.pins), desired, cause, now)
         if action:
             yield action
 

@@ -15,6 +15,7 @@ from tests.controllers import Controller, found, job, run_until_idle, task, wait
 from tests.loopback import Loopback, answer, reset
 from tests.repositories import Repository
 
+OUTPUT = "outputs: {id: result.id}"
 FLOW = """\
 apiVersion: reconciler/v1
 kind: Workflow
@@ -46,7 +47,7 @@ class World:
         self.repository = Repository(folder / "ops")
         self.state = folder / "state"
         driver = f'http: {{method: POST, url: "{target.url}/make"}}'
-        files = {"jobs": job("make", driver, "outputs: {id: result.id}"), "flow": flow % target.url}
+        files = {"jobs": job("make", driver, OUTPUT), "flow": flow % target.url}
         labels = ", labels: {batch: '7'}}"
         tasks = {name: task(name, "workflow: flow").replace("}", labels, 1) for name in names or ("one",)}
         self.repository.commit(**files, **tasks)
@@ -158,6 +159,24 @@ def test_an_approval_is_read_from_the_status_shown_and_committed(tmp_path, targe
     assert "ask: {approve: {plan: sha256:" in world.said.stdout, "what is approved is shown"
     assert world.task().steps["ask"].reason == "Approved"
     assert paths(target) == ["/make", "/told/7"]
+
+
+def test_a_failed_task_continues_with_the_definition_that_mends_it(tmp_path, target):
+    target.routes["/broken"] = answer(500, {})
+    world = World(tmp_path, target)
+    before = world.repository.commit(jobs=job("make", f'http: {{method: POST, url: "{target.url}/broken"}}', OUTPUT))
+    failed = world.run()
+    mended = world.repository.commit(jobs=job("make", f'http: {{method: POST, url: "{target.url}/make"}}', OUTPUT))
+
+    for commit, attempt in ((before, 1), (mended, 2)):
+        control = f"control: {{repin: '{commit[:10]}', steps: {{make: {{retry: {{failed: {attempt}}}}}}}}}"
+        world.repository.commit(one=task("one", "workflow: flow", control))
+        world.run()
+
+    assert failed == 1
+    assert paths(target) == ["/broken", "/broken", "/make", "/told/7"]
+    assert world.task().record.repinned == mended[:10]
+    assert world.task().record.conditions == {}
 
 
 def waits(world: World, path: str) -> bool:

@@ -105,6 +105,27 @@ def test_a_new_commit_is_seen_with_exactly_the_paths_it_changed(repository, sour
     assert source.changed(old, old) == frozenset()
     assert source.changed("dir:0", new) is None
     assert source.changed("0" * 40, new) is None
+    assert source.since(old[:7], new) == source.since(old, new) == source.changed(old, new)
+    assert source.since(new[:7], new) == frozenset()
+
+
+@pytest.mark.parametrize("name", ["0" * 40, "abcdef0", "HEAD", "main", "--all", "", "-n1", "HEAD~1"])
+def test_what_names_no_commit_of_the_history_has_no_difference(repository, source, name):
+    new = repository.commit(a=TASK)
+    source.revision()
+
+    assert source.since(name, new) is None
+
+
+def test_a_commit_that_is_not_in_the_history_of_the_revision_has_no_difference(repository, source):
+    old = repository.commit(a=TASK)
+    gone = repository.commit(b=TASK)
+    source.revision()
+    repository.git("reset", "--quiet", "--hard", old)
+    new = repository.commit(c=TASK)
+
+    assert source.revision().commit == new
+    assert source.since(gone, new) is None
     assert not source.rewound(old, new)
 
 

@@ -104,6 +104,13 @@ class SimulatedSource:
     def changed(self, old: str, new: str) -> frozenset[str] | None:
         return None
 
+    def since(self, name: str, new: str) -> frozenset[str] | None:
+        found = [each for each in self._commits[new].ancestors if each.oid.startswith(name)]
+        then, now = (found[0].files if found else {}), self._commits[new].files
+        return (
+            frozenset(path for path in then.keys() | now.keys() if then.get(path) != now.get(path)) if found else None
+        )
+
     def rewound(self, old: str, new: str) -> bool:
         return all(each.oid != old for each in self._commits[new].ancestors)
 

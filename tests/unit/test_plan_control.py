@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from definitions.desired import Unavailable
 from reconciler.actions import Plan
 from reconciler.approval import plan_digest
 from reconciler.observed import Limits
@@ -25,6 +26,7 @@ from tests.stage import START, Stage
 from tests.unit import test_plan_properties as stories
 
 COMMIT = Cause("commit", "c0ffee", "Ada", "say it")
+NOWHERE = Unavailable("NotRead", "not read yet")
 JOBS = {
     "one": {"http": {"method": "POST", "url": "http://api/"}, "outputs": {"age": "result.age"}},
     "two": {"http": {"url": "http://api/"}, "outputs": {"age": "result.age"}, "retry": {"limit": 1, "every": "2s"}},
@@ -107,14 +109,15 @@ def _digest(stage: Stage, dice: random.Random) -> str:
 
 
 class Story(stories.Watched):
-    """A history in which every retry is remembered."""
+    """A history in which every retry is remembered. `rewritten`: what has begun may stand elsewhere in the order now."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         self.granted: set[tuple[str, str, int]] = set()
+        self.rewritten = False
 
     def turn(self, reports: Any = (), asked: Any = ()) -> Plan:
-        planned = super().turn(reports, asked)
+        planned = Stage.turn(self, reports, asked) if self.rewritten else super().turn(reports, asked)
         for change in planned.changes:
             if isinstance(change, StepAdvanced) and change.signal is Signal.RETRY and change.cause.kind == "commit":
                 given = (str(change.uid), change.path, int(str(change.inputs["retried"])))
@@ -123,12 +126,17 @@ class Story(stories.Watched):
         return planned
 
 
-def tell(stage: Stage, dice: random.Random) -> None:
+def tell(stage: Story, dice: random.Random) -> None:
     """A commit with controls, of the whole task and of steps."""
     said: dict[str, Any] = {"steps": words(stage, dice)} if dice.random() < 0.9 else {}
     said |= {"state": dice.choice(["running"] * 6 + ["suspended", "suspended", "revoked"]), "reason": "why not"}
     said |= {"until": (stage.now + timedelta(seconds=dice.choice([-5, 5]))).isoformat()} if dice.random() < 0.2 else {}
-    stage.commit({"tasks": {"t": {"spec": {"workflow": "flow"}, "control": said}}})
+    said |= {"repin": f"{max(1, len(stage.history) - dice.choice([0, 0, 1, 2])):07}"} if dice.random() < 0.3 else {}
+    files: dict[str, Any] = {"tasks": {"t": {"spec": {"workflow": "flow"}, "control": said}}}
+    if dice.random() < 0.2:
+        files["workflows"] = {"flow": flow(dice)}
+        stage.rewritten = True
+    stage.commit(files)
 
 
 def story(seed: int, events: list[int], limits: Limits) -> Story:
@@ -260,8 +268,8 @@ def test_every_control_has_an_answer_in_every_state_and_takes_effect_one_time(pa
             after = done(asked, [*control(asked, PROGRAM, COMMIT, START)])
 
             assert not list(answers(after, PROGRAM, COMMIT, START)), (phase, entry)
-            told = noted(after, PROGRAM, COMMIT, START)
-            assert told is None or not noted(done(after, [told]), PROGRAM, COMMIT, START)
+            told = noted(after, PROGRAM, NOWHERE, COMMIT, START)
+            assert told is None or not noted(done(after, [told]), PROGRAM, NOWHERE, COMMIT, START)
             assert not list(control(standing(path, phase, task_phase, pins=(), control=said), None, COMMIT, START))[:-1]
 
 
@@ -324,6 +332,29 @@ def test_a_task_listens_as_the_table_says(verb, phase, fields, expected):
     found = verdict(standing("a", step, phase, **fields), PROGRAM, Said("a", verb, ABOUT[verb]))
 
     assert word(found) == expected
+
+
+def test_what_a_run_continues_with_changes_what_it_sends_and_what_is_to_be_approved():
+    made = Stage()
+    flows = {"flow": {"flow": ["e", "a"], "steps": {"a": {"job": "one"}, "e": {"approval": {"message": "go?"}}}}}
+    made.commit({"jobs": JOBS, "workflows": flows, "tasks": {"t": {"spec": {"workflow": "flow"}}}})
+    made.turn()
+    before = plan_digest(made.task(), locate(made.observed().program(made.task().record), "e"))
+    made.commit({"jobs": {"one": {"http": {"method": "POST", "url": "http://api/new"}}}})
+    made.turn()
+
+    approved = {"repin": "0000002", "steps": {"e": {"approve": {"plan": before}}}}
+    made.commit({"tasks": {"t": {"spec": {"workflow": "flow"}, "control": approved}}})
+    made.turn()
+    stale = dict(made.task().record.conditions)
+    after = plan_digest(made.task(), locate(made.observed().program(made.task().record), "e"))
+    approved["steps"] = {"e": {"approve": {"plan": after}}}
+    made.commit({"tasks": {"t": {"spec": {"workflow": "flow"}, "control": approved}}})
+    made.turn()
+
+    assert stale == {STALE: f"steps.e.approve: what waits for approval is {after}"}
+    assert after != before
+    assert made.task().attempts["a"].request["url"] == "http://api/new"
 
 
 def word(found: Any) -> str:
