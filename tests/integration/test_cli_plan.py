@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from reconciler.cli.app import app
+from tests.controllers import run_until_idle
 from tests.repositories import Repository
 
 JOB = "apiVersion: reconciler/v1\nkind: Job\nmetadata: {name: look}\nspec: {http: {url: 'http://127.0.0.1:1/'}}\n"
@@ -144,3 +145,39 @@ def test_what_has_run_is_compared_with_the_files(repository, tmp_path):
     assert same.stdout.startswith("nothing to do: 1 task file under . at HEAD (")
     assert again.exit_code == 2
     assert "+ default/one: run 2 of job look" in again.stdout
+
+
+# -- triggers ------------------------------------------------------------------------------------------------------------
+
+TRIGGER = "apiVersion: reconciler/v1\nkind: Trigger\nmetadata: {name: %s}\nspec:\n  task: {job: look}\n  %s\n"
+
+
+def test_a_new_trigger_says_when_it_fires_and_when_it_would_have(repository):
+    repository.commit("a trigger", nightly=TRIGGER % ("nightly", 'cron: "0 2 29 2 *"'))
+
+    result = plan(repository)
+
+    assert result.exit_code == 2, result.output
+    assert "\n+ default/nightly: trigger: begins; next at 20" in result.stdout
+    told = next(line for line in result.output.splitlines() if "would have fired at" in line)
+    assert "default/nightly: fires at 20" in told and "2024-02-29 02:00:00Z, and does not make up for that" in told
+
+
+def test_a_trigger_that_is_in_force_and_not_due_is_nothing_to_do(repository, tmp_path):
+    repository.commit("a trigger", nightly=TRIGGER % ("nightly", 'cron: "0 2 29 2 *"'))
+    run_until_idle(repository.folder, tmp_path / "state")
+
+    result = plan(repository, "--state", str(tmp_path / "state"))
+
+    assert result.exit_code == 0, result.output
+
+
+def test_what_a_merge_would_fire_is_part_of_its_plan(repository):
+    repository.commit("a trigger", build=TRIGGER % ("build", "onCommit: {paths: ['app/**']}"))
+    repository.write("app/main.py", "print(1)")
+    tip = repository.commit("code")
+
+    result = plan(repository, "--base", "HEAD~1", "--head", "HEAD")
+
+    assert result.exit_code == 2, result.output
+    assert f"+ default/build-{tip[:12]}: run 1 of job look" in result.stdout.splitlines()

@@ -55,6 +55,9 @@ class Texts:
     def read(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, bytes]]:
         return self.shelf.read(blobs)
 
+    def changed(self, old: str, new: str) -> None:
+        """It cannot tell."""
+
     def rewound(self, old: str, new: str) -> bool:
         return False
 
@@ -86,7 +89,8 @@ class Desk:
         news = self.inbox.take()
         changes: list[Change] = [news.source] if news.source else []
         if isinstance(news.desired, Complete):
-            observed = replace(Stage().observed(news.identities), snapshot=self.store.snapshot((), news.identities))
+            snapshot = self.store.snapshot((), news.identities, news.triggers)
+            observed = replace(Stage().observed(news.identities), snapshot=snapshot, triggers=frozenset(news.triggers))
             pins = {task.record.pins for task in observed.snapshot.tasks.values() if task.record.pins}
             programs = {digests: news.desired.library.program("Job", "default", "good") for digests in pins}
             changes += plan(news.desired, replace(observed, programs=programs), START).changes
@@ -293,3 +297,53 @@ def test_last_good_versions_are_parsed_where_asked_for_and_left_out_if_they_fit_
     assert len(good) == 2
     assert [definition.name for definition in good["good.yaml"]] == ["good"]
     assert good["odd.yaml"] == ()
+
+
+# -- triggers ------------------------------------------------------------------------------------------------------------
+
+NIGHTLY = (
+    "apiVersion: reconciler/v1\nkind: Trigger\nmetadata: {name: nightly, namespace: demo}\n"
+    "spec: {task: {job: good, with: {name: x}}, cron: '0 2 * * *'}\n"
+)
+BUILD = NIGHTLY.replace("nightly", "build").replace("cron: '0 2 * * *'", "onCommit: {paths: [a.yaml]}")
+
+
+async def test_a_trigger_is_looked_at_when_its_file_changes_and_one_without_times_at_every_revision(desk):
+    desk.source.put(nightly=NIGHTLY, build=BUILD)
+    first = await desk.look()
+    desk.source.put(other=job("other"))
+    second = await desk.look()
+    desk.source.put(nightly=NIGHTLY.replace("0 2", "0 3"), build=None)
+
+    third = await desk.look()
+
+    both = [("demo", "build"), ("demo", "nightly")]
+    assert [first.triggers, second.triggers, third.triggers] == [both, [("demo", "build")], both]
+
+
+async def test_where_the_source_cannot_tell_what_changed_the_definitions_that_did_have_to_do(desk):
+    desk.source.put(build=BUILD)
+    await desk.look()
+    desk.source.put(a=one("a"))
+
+    news = await desk.look()
+
+    assert news.changed == {"a.yaml"}
+
+
+async def test_what_was_in_force_stands_in_for_a_source_that_is_away_at_the_start(desk):
+    desk.source.put(a=one("a"), nightly=NIGHTLY)
+    await desk.look()
+    desk.source.broken = "no route to host"
+    again = Desk(desk.store, desk.source)
+
+    news = await again.look()
+    later = await again.look()
+    again.follower.close()
+
+    assert isinstance(news.desired, Complete) and not news.desired.removes
+    assert news.desired.library.trigger("demo", "nightly")
+    assert (news.triggers, news.identities, news.activation) == ([("demo", "nightly")], [], None)
+    assert later.desired is None
+    assert again.follower.library is None
+    assert desk.phase("a") == "running"
