@@ -120,7 +120,8 @@ def test_an_approval_outlives_a_kill_and_the_api_says_what_to_commit(tmp_path, r
 
     assert (sure["state"], sure["reason"]) == ("RUNNING", "WaitingForApproval")
     assert sure["plan"].startswith("sha256:")
-    assert sure["message"].startswith("sure waits for approval: go on with install-a?; commit `control:")
+    verb = f"`reconciler approve default/three sure --plan {sure['plan']}`"
+    assert sure["message"] == f"sure waits for approval: go on with install-a?; to approve it: {verb}"
     assert sure["plan"] in whole["message"]
     assert [step["path"] for step in whole["steps"][0]["steps"][2]["steps"]] == ["each.2.drain", "each.2.install"]
     assert max(said(target).values()) == 1
