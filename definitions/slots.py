@@ -68,10 +68,12 @@ class Slots:
             edge = begin = crossing.at
         return None
 
-    def upcoming(self, after: datetime, count: int) -> list[datetime]:
-        """The first `count` slots later than `after`."""
+    def upcoming(self, after: datetime, count: int, until: datetime | None = None) -> list[datetime]:
+        """The first `count` slots later than `after`, and not later than `until`."""
         found: list[datetime] = []
         while len(found) < count and (later := self.next(found[-1] if found else after)):
+            if until and later > until:
+                break
             found.append(later)
         return found
 

@@ -48,7 +48,12 @@ class Observed:
 
     def after(self, changes: Iterable[Change], at: datetime) -> "Observed":
         """The same slice once `changes` are written."""
-        return replace(self, snapshot=apply(self.snapshot, changes, at).snapshot)
+        changes = tuple(changes)
+        return replace(self, snapshot=apply(self.snapshot, changes, at).snapshot) if changes else self
+
+    def knowing(self, programs: Mapping[tuple[str, ...], Program]) -> "Observed":
+        """The same slice with the programs of other pins, too."""
+        return replace(self, programs={**self.programs, **programs}) if programs else self
 
     def runs(self, identity: Identity) -> list[TaskSnapshot]:
         """What has run under this identity and still has rows, the latest run last."""

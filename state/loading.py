@@ -162,7 +162,7 @@ def load_gone(
 
 def load_triggers(connection: sqlite3.Connection, uids: Collection[Uid]) -> dict[Uid, LoadedTrigger]:
     """Those of the triggers `uids` that there are."""
-    rows = connection.execute(_TRIGGERS, (json.dumps(list(uids)),))
+    rows = connection.execute(_TRIGGERS, (json.dumps(list(uids)),)) if uids else ()
     found = (LoadedTrigger(TRIGGERS.record(row[1:]), row[0]) for row in rows)
     return {each.record.uid: each for each in found}
 

@@ -6,15 +6,22 @@ back commits behind which calls have long gone out. The format is described in S
 """
 
 import struct
-import sys
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 _HEADER, _FRAME = 32, 24
 _MAGIC = 0x377F0682  # the last bit says that checksums are over big-endian words
 _WORD = 0xFFFFFFFF
-_OWN_ORDER = "<" if sys.byteorder == "little" else ">"
+_LANE = 64
+_SIDE_BY_SIDE = 256
+"""So many frames are checked at a time: a megabyte."""
+_ROUNDS = 16
+"""So many additions leave a sum of words within its lane."""
+Sums = tuple[int, ...]
+"""The two sums that stand behind a header and a frame, over all that comes before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +60,46 @@ def read_log(path: Path) -> Log:
         return Log()
     magic, _, size, _, *salts = struct.unpack_from(">6I", data)
     order = ">" if magic & 1 else "<"
-    sums = _checksum((0, 0), data[:_FRAME], order)
-    if magic & ~1 != _MAGIC or sums != struct.unpack_from(">2I", data, _FRAME):
+    sums = struct.unpack_from(">2I", data, _FRAME)
+    if magic & ~1 != _MAGIC or size % 8 or [*_sums(data[:_FRAME], _FRAME, [(0, 0)], order)] != [sums]:
         return Log(headless=True)
     return _frames(data, size, tuple(salts), sums, order)
 
 
-def _frames(data: bytes, size: int, salts: tuple[int, ...], sums: tuple[int, int], order: str) -> Log:
-    """Frame by frame: page number, size of the database after a commit (else 0), two salts, two checksums, the page."""
+def _frames(data: bytes, size: int, salts: Sums, sums: Sums, order: str) -> Log:
+    """Frame by frame: page number, size of the database after a commit (else 0), two salts, two sums, the page."""
     frames, lost, whole = 0, 0, True
-    for at in range(_HEADER, len(data) - _FRAME - size + 1, _FRAME + size):
-        _, commit, *stamp = struct.unpack_from(">4I", data, at)
-        ours = tuple(stamp) == salts
-        if whole and ours:
-            sums = _checksum(sums, data[at : at + 8] + data[at + _FRAME : at + _FRAME + size], order)
-        whole = whole and ours and sums == struct.unpack_from(">2I", data, at + 16)
-        frames += whole
-        lost += ours and commit > 0 and not whole
+    step = _FRAME + size
+    for begin in range(_HEADER, len(data) - step + 1, _SIDE_BY_SIDE * step):
+        block = data[begin : begin + _SIDE_BY_SIDE * step]
+        heads = [struct.unpack_from(">6I", block, at) for at in range(0, len(block) - step + 1, step)]
+        told = [sums, *(head[4:] for head in heads)]
+        for head, (_, said), found in zip(heads, pairwise(told), _sums(block, step, told[:-1], order), strict=True):
+            ours = head[2:4] == salts
+            whole = whole and ours and found == said
+            frames += whole
+            lost += ours and head[1] > 0 and not whole
+        sums = told[-1]
     return Log(frames, lost)
 
 
-def _checksum(sums: tuple[int, int], data: bytes, order: str) -> tuple[int, int]:
-    words = array("I", data)
-    if order != _OWN_ORDER:
-        words.byteswap()
-    first, second = sums
-    for even, odd in zip(words[::2], words[1::2], strict=True):
-        first = (first + even + second) & _WORD
-        second = (second + odd + first) & _WORD
-    return first, second
+def _sums(block: bytes, step: int, before: list[Sums], order: str) -> Iterator[Sums]:
+    """The sums behind each of the frames of `block`, every `step` bytes, when those in front of them are `before`.
+
+    As each frame says what the sums behind it are, no frame has to wait for the one before: the same word of all of
+    them is added at a time, each in a lane of one number, in a tenth of the time that one after the other takes.
+    """
+    count, wide = len(before), step // 4
+    words, column = array("I", block[: count * step]), array("I", bytes(8 * count))
+    if order == ">":
+        words.byteswap()  # so that the bytes of each word lie as in a little-endian number
+    first, second = (sum(each[place] << _LANE * at for at, each in enumerate(before)) for place in (0, 1))
+    mask = sum(_WORD << _LANE * at for at in range(count))
+    covered = [*range(2), *range(_FRAME // 4, wide)] if wide > _FRAME // 4 else range(wide)
+    for number, place in enumerate(covered):
+        column[::2] = words[place::wide]
+        first, second = second, int.from_bytes(column.tobytes(), "little") + first + second
+        if number % _ROUNDS == 0:
+            first, second = first & mask, second & mask
+    for at in range(count):
+        yield first >> _LANE * at & _WORD, second >> _LANE * at & _WORD

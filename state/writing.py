@@ -80,7 +80,7 @@ def write_turn(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dic
     _write_steps(connection, turn)
     _write_attempts(connection, turn)
     decided = [turn.applied.snapshot.triggers[uid] for uid in turn.applied.triggers]
-    connection.executemany(TRIGGERS.upsert, map(TRIGGERS.row, decided))
+    _write(connection, TRIGGERS.upsert, [TRIGGERS.row(each) for each in decided])
     heads = _write_events(connection, turn, sequence)
     _write_wakes(connection, turn)
     for uid in turn.applied.retired:
@@ -156,7 +156,7 @@ def _write_steps(connection: sqlite3.Connection, turn: Turn) -> None:
             old.append(STEPS.changes(step))
         else:
             new.append(STEPS.row(step))
-    connection.executemany(STEPS.insert, new)
+    _write(connection, STEPS.insert, new)
     _update(connection, STEPS.update, old)
 
 
@@ -169,10 +169,10 @@ def _write_attempts(connection: sqlite3.Connection, turn: Turn) -> None:
             old.append(ATTEMPTS.changes(attempt))
         else:
             new.append(ATTEMPTS.row(attempt))
-    connection.executemany(ATTEMPTS.insert, new)
+    _write(connection, ATTEMPTS.insert, new)
     _update(connection, ATTEMPTS.update, old)
     cleaned = [(each.uid, each.path, each.number) for each in turn.cleaned]
-    connection.executemany("UPDATE attempts SET cleanup = 0 WHERE uid = ? AND path = ? AND number = ?", cleaned)
+    _write(connection, "UPDATE attempts SET cleanup = 0 WHERE uid = ? AND path = ? AND number = ?", cleaned)
 
 
 def _write_events(connection: sqlite3.Connection, turn: Turn, sequence: int) -> dict[Uid, str]:
@@ -184,10 +184,10 @@ def _write_events(connection: sqlite3.Connection, turn: Turn, sequence: int) -> 
         row[SEQUENCE] = number
         heads[event.uid] = row[HASH] = link(heads.get(event.uid, ""), row)
         rows.append(row)
-    connection.executemany(EVENTS.insert, rows)
+    _write(connection, EVENTS.insert, rows)
     told = {event.uid for event in turn.applied.events} - turn.applied.retired
     for table, uids in (("tasks", told - turn.applied.triggers), ("triggers", told & turn.applied.triggers)):
-        connection.executemany(f"UPDATE {table} SET head = ? WHERE uid = ?", [(heads[uid], uid) for uid in uids])
+        _write(connection, f"UPDATE {table} SET head = ? WHERE uid = ?", [(heads[uid], uid) for uid in uids])
     return heads
 
 
@@ -224,6 +224,12 @@ def _write_revision(connection: sqlite3.Connection, source: SourceRecord) -> Non
     last = connection.execute(_LAST_REVISION, (source.name,)).fetchone()
     if not last or last[0] != source.commit:
         connection.execute(_REVISION, (source.name,))
+
+
+def _write(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Cell]]) -> None:
+    """Most commits have nothing to say to most tables, and also an empty statement takes its time."""
+    if rows:
+        connection.executemany(statement, rows)
 
 
 def _update(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Cell]]) -> None:

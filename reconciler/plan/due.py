@@ -107,7 +107,7 @@ def due(desired: Complete, observed: Observed, file: Definition, record: Trigger
 
 def passed(slots: Slots, after: datetime, until: datetime) -> Range | None:
     """The times later than `after` and not later than `until`, as a range; None if there are none."""
-    found = [each for each in slots.upcoming(after, CATCH_UP + 1) if each <= until]
+    found = slots.upcoming(after, CATCH_UP + 1, until)
     if not found:
         return None
     if len(found) == 1:

@@ -6,7 +6,6 @@ at again (`again`, `look`, `freed`), planning again gives nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -36,16 +35,15 @@ ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """What happens next to the tasks of `observed`: files, then triggers, then controls, then every step as it can go."""
     files = admission(desired, observed, now)
-    observed = replace(observed, programs={**observed.programs, **files.programs})
-    observed = observed.after(Plan(files.actions).changes, now)
+    observed = observed.knowing(files.programs).after(Plan(files.actions).changes, now)
     fired = triggers(desired, observed, now)
-    observed = replace(observed, programs={**observed.programs, **fired.programs})
-    observed = observed.after(Plan(fired.actions).changes, now)
+    observed = observed.knowing(fired.programs).after(Plan(fired.actions).changes, now)
     tasks = observed.snapshot.tasks.values()
     causes = {task.record.uid: cause_of(task.record, desired) for task in tasks if _spoken_to(task.record)}
     repins = tuple(_repins(observed, desired, causes, now))
-    observed = replace(observed, programs={**observed.programs} | {each.pins: each.program for each in repins})
-    observed = observed.after(Plan(tuple(each.action for each in repins)).changes, now)
+    observed = observed.knowing({each.pins: each.program for each in repins}).after(
+        Plan(tuple(each.action for each in repins)).changes, now
+    )
     tasks = observed.snapshot.tasks.values()
     controls = tuple(each for task in tasks for each in _controlled(task, observed, causes, now))
     observed = observed.after(Plan(controls).changes, now)

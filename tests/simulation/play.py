@@ -15,6 +15,7 @@ import structlog
 from state.phases import TaskPhase
 from state.store import Store
 from tests.simulation.case import Case
+from tests.simulation.known import remembered
 from tests.simulation.oracle import Violation
 from tests.simulation.world import World
 
@@ -39,7 +40,7 @@ def play(case: Case) -> Outcome:
     _lay_out(folder / "state")
     world = World(case, folder)
     text = ""
-    with Quiet(world):
+    with Quiet(world), remembered():
         try:
             world.run()
         except Violation as violation:

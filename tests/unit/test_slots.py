@@ -222,6 +222,7 @@ def test_looking_back_finds_what_looking_ahead_found(minute, hour, days, place, 
 
     assert slots.past(start, until, 10) == ahead
     assert slots.latest(start, start) is None
+    assert slots.upcoming(start, 100, until) == ahead
 
 
 def test_ten_years_of_minutes_are_looked_over_in_no_time():
