@@ -149,6 +149,7 @@ MEANINGS: Mapping[str, str] = {
     "skip": "ends a step that does not run without running it",
     "approve": "answers an approval",
     "resolve": "answers a lost outcome",
+    "RetryFailed.reason": "why, for people; with another reason the same is said anew",
     "RetryFailed.failed": "the number of the failed attempt that the author has seen: a stale one changes nothing",
     "Skip.outputs": "what later steps read instead",
     "Approve.plan": "the digest that status shows: what is approved",

@@ -263,6 +263,7 @@ class TaskSpec(Model):
 
 class RetryFailed(Model):
     failed: Count
+    reason: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Skip(Model):

@@ -89,6 +89,7 @@ class Noted:
     cause: Cause
     reason: str
     message: str = ""
+    dismissed: Mapping[str, Json] = field(default_factory=dict)  # all of its control that counts no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,9 +360,8 @@ def _attempt_advanced(task: TaskSnapshot, change: AttemptAdvanced, at: datetime)
         started_at=old.started_at or at,
         ended_at=at if phase in ENDED_ATTEMPTS else None,
     )
-    event = None
-    if phase is not old.phase:
-        event = event_of(old.uid, at, "attempt", old.path, old.number, old.phase, change, phase)
+    moved = phase is not old.phase
+    event = event_of(old.uid, at, "attempt", old.path, old.number, old.phase, change, phase) if moved else None
     return _with_attempt(task, new), event
 
 
@@ -381,7 +381,7 @@ def _facts(old: TaskRecord, change: Telling) -> dict[str, object]:
             digests = tuple(pin.digest for pin in change.pins)
             return {"pins": digests, "params": change.params, "repinned": change.commit}
         case Noted():
-            return {"conditions": change.conditions}
+            return {"conditions": change.conditions, "dismissed": change.dismissed}
         case Held():
             return {"held": change.message, "restored": True}
         case Released():

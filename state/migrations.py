@@ -179,6 +179,13 @@ def repins(database: Database) -> None:
     database.execute("PRAGMA user_version = 5")
 
 
+@MIGRATIONS()
+def dismissals(database: Database) -> None:
+    """What commits said of steps and did not fit when it was seen."""
+    database.execute("ALTER TABLE tasks ADD COLUMN dismissed TEXT NOT NULL DEFAULT '{}'")
+    database.execute("PRAGMA user_version = 6")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

@@ -131,6 +131,7 @@ class TaskRecord:
     group: str = ""  # the concurrency group of its workflow; "" without a rule
     entered: bool = False  # it has its place in the group; from its begin to its end
     repinned: str = ""  # the commit, as its file names it, whose definitions it continues with
+    dismissed: Mapping[str, Json] = field(default_factory=dict)  # of `control`: what does not count, whatever comes
 
     @property
     def identity(self) -> Identity:

@@ -182,7 +182,9 @@ def _of_task(each: TaskSnapshot, at: datetime) -> list[TaskChange]:
     soon = at + timedelta(seconds=at.microsecond % 7)
     found: list[TaskChange] = [Held(uid, "restored", SEEN), Held(uid, "", SEEN), Released(uid, SEEN)]
     found += [Controlled(uid, "new", {"state": "suspended"}, {"SpecDrift": "it"}, "revoke", COMMIT)]
-    found += [Noted(uid, {"ControlStale": "it"}, COMMIT, "ControlStale", "it")]
+    found += [
+        Noted(uid, {"ControlStale": "it"}, COMMIT, "ControlStale", "it", {"steps.a.skip": [{}, "ControlStale", "it"]})
+    ]
     if each.record.pins:
         found += [Repinned(uid, (PINS[0], OTHER), {"name": "x"}, "c0ffee7", COMMIT)]
     for signal in legal(each.record.phase):

@@ -12,17 +12,8 @@ from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.plan.outcome import BROKEN
 from reconciler.plan.reopening import reopened
-from reconciler.plan.verdict import (
-    APPROVED,
-    RESOLVED,
-    RETRIED,
-    SKIPPED,
-    Fits,
-    Remark,
-    Said,
-    sayings,
-    verdict,
-)
+from reconciler.plan.sayings import Remark, Said, sayings
+from reconciler.plan.verdict import APPROVED, RESOLVED, RETRIED, SKIPPED, Fits, verdict
 from reconciler.position import Position
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
 from state.phases import Signal, StepPhase, TaskPhase
@@ -40,12 +31,12 @@ def answers(task: TaskSnapshot, program: Program | None, cause: Cause, now: date
             yield action
 
 
-def remarks(task: TaskSnapshot, program: Program | None) -> Iterator[tuple[str, str]]:
-    """(condition, text) for what is said about steps and does not fit."""
+def remarks(task: TaskSnapshot, program: Program | None) -> Iterator[tuple[Said, Remark]]:
+    """What is said about steps and does not fit, and why."""
     for said in sayings(task.record.control):
         found = verdict(task, program, said)
         if isinstance(found, Remark):
-            yield found.condition, f"{said}: {found.text}"
+            yield said, found
 
 
 def _answered(task: TaskSnapshot, program: Program, said: Said, fits: Fits, cause: Cause, now: datetime) -> Action:
@@ -64,7 +55,8 @@ def _answered(task: TaskSnapshot, program: Program, said: Said, fits: Fits, caus
 def _retry(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign, str, StepAdvanced]:
     row, number = fits.row, about.get("failed")
     change = StepAdvanced(row.uid, row.path, Signal.RETRY, cause, "Retrying", row.message, inputs={RETRIED: number})
-    return "~", f"attempt {number} failed, a commit allows another one", change
+    why = f": {about['reason']}" if about.get("reason") else ""
+    return "~", f"attempt {number} failed, a commit allows another one{why}", change
 
 
 def _skip(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign, str, StepAdvanced]:

@@ -13,7 +13,7 @@ from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.plan.answers import answers, remarks
 from reconciler.plan.repinning import repin_verdict
-from reconciler.plan.verdict import PENDING, REFUSED, STALE, Remark
+from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, dismissals
 from state.changes import Noted, OwnChange, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, TaskRecord, TaskSnapshot
@@ -48,14 +48,20 @@ def noted(task: TaskSnapshot, program: Program | None, desired: Desired, cause: 
     pinning = repin_verdict(task, program, desired)
     if isinstance(pinning, Remark):
         found[pinning.condition] = [f"repin: {pinning.text}"]
-    for condition, text in (*_remarks(record, now), *remarks(task, program)):
+    about_steps = list(remarks(task, program))
+    for condition, text in (
+        *_remarks(record, now),
+        *((each.condition, f"{said}: {each.text}") for said, each in about_steps),
+    ):
         found.setdefault(condition, []).append(text)
     mine = {condition: "; ".join(found[condition]) for condition in sorted(found)}
     others = {name: text for name, text in record.conditions.items() if name not in CONTROL_CONDITIONS}
-    if others | mine == record.conditions:
+    gone = dismissals(about_steps)
+    if (others | mine, gone) == (record.conditions, record.dismissed):
         return None
     told = "; ".join(f"{condition}: {text}" for condition, text in mine.items())
-    change = Noted(record.uid, others | mine, cause, next(iter(mine), "ControlSettled"), told)
+    reason = next(iter(mine), "ControlSettled")
+    change = Noted(record.uid, others | mine, cause, reason, told.removeprefix(f"{reason}: "), gone)
     return Action(
         "~",
         record.uid,

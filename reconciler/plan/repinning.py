@@ -18,7 +18,8 @@ from definitions.revision import Blob
 from reconciler.actions import Action
 from reconciler.observed import pins_of
 from reconciler.plan.reopening import reopened
-from reconciler.plan.verdict import PENDING, REFUSED, Remark, closed
+from reconciler.plan.sayings import PENDING, REFUSED, Remark
+from reconciler.plan.verdict import closed
 from reconciler.position import Position, locate
 from state.changes import OwnChange, Repinned, StepAdvanced, apply_one
 from state.phases import ACTIVE_STEPS, Signal, StepPhase, TaskPhase

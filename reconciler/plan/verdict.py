@@ -1,8 +1,9 @@
 """Whether what a commit says about a step fits what is: a comparison with what its author saw, and nothing else.
 
 A control of a step names what was seen (an attempt, a digest) or what is wanted (skip). It fits, or there is a remark
-that says why not, or it has taken effect already and there is nothing to say. A control that comes too early waits; it
-never raises, whatever the task is doing:
+that says why not, or it has taken effect already and there is nothing to say; it never raises. What claims that
+something has happened (retry, resolve) is compared when the task listens for the first time, and never again in the
+same words; what is wanted may come before its step.
 
 | the task is | retry, skip, resolve, approve |
 |---|---|
@@ -12,32 +13,34 @@ never raises, whatever the task is doing:
 
 | the step is | retry | skip | resolve | approve |
 |---|---|---|---|---|
-| waiting | pending | fits | pending | pending |
+| waiting | refused | fits | refused | pending |
 | queued, retrying | stale | fits | stale | - |
-| running | pending | pending; fits where it only waits | pending | fits where it waits for it |
+| running | refused | pending; fits where it only waits | refused | fits where it waits for it |
 | failed, or cut off with its task's time | fits | fits | stale | stale |
-| lost | refused: resolve it first | fits | fits | - |
+| lost | pending: resolve it first | fits | fits | - |
 | succeeded, skipped | stale | stale | stale | stale |
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import cast
 
 from definitions.program import Node, Program
 from reconciler.approval import plan_digest
 from reconciler.plan.outcome import BROKEN
+from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, Said, dismissed
 from reconciler.position import Position, items_of, locate
 from state.phases import ENDED_STEPS, StepPhase, TaskPhase
 from state.records import Json, StepRecord, TaskRecord, TaskSnapshot
 
-STALE, REFUSED, PENDING = "ControlStale", "ControlRefused", "ControlPending"
-"""The conditions of what does not fit: any more, at all, yet."""
 RETRIED, RESOLVED = "retried", "resolved"
 """What the row of a step keeps of its answers: the number of the attempt that was answered."""
 SKIPPED, APPROVED = "Skipped", "Approved"
 """The reasons of a step that ended so by a commit."""
 
+_CLAIMS = frozenset({"retry", "resolve"})
+"""What says that something has happened."""
+_ANEW = "to say it anew, change its reason"
 _DID = {
     StepPhase.SUCCEEDED: "it has succeeded",
     StepPhase.SKIPPED: "it was skipped",
@@ -52,18 +55,6 @@ _DID = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One word of a commit about one step."""
-
-    path: str
-    verb: str  # resolve | skip | approve | retry | expect
-    about: Mapping[str, Json]
-
-    def __str__(self) -> str:
-        return f"steps.{self.path}.{self.verb}"
-
-
-@dataclass(frozen=True, slots=True)
 class Fits:
     """It takes effect now, at this place."""
 
@@ -71,43 +62,38 @@ class Fits:
     row: StepRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Why it does not. `condition` is one of STALE, REFUSED, PENDING."""
-
-    condition: str
-    text: str
-
-
 Verdict = Fits | Remark | None
 """None: it has taken effect already, or needs no answer."""
 
 
-def sayings(control: Mapping[str, Json]) -> Iterator[Said]:
-    """What the control part of a task says about steps, in the order in which it is compared: parents first.
-
-    An outcome comes before the rest, so that one commit can say that a lost attempt failed and allow another one.
-    """
-    steps = control.get("steps")
-    for path, entry in sorted(steps.items()) if isinstance(steps, dict) else ():
-        for verb in ("resolve", "skip", "approve", "retry", "expect"):
-            if isinstance(entry, dict) and verb in entry:
-                about = entry[verb]
-                yield Said(path, verb, about if isinstance(about, dict) else {})
-
-
 def verdict(task: TaskSnapshot, program: Program | None, said: Said) -> Verdict:
     """What becomes of `said` in `task` now. `program` is None where its definitions are not known, or no longer."""
+    if remark := dismissed(task.record, said):
+        return remark
     row = task.steps.get(said.path) or StepRecord(task.record.uid, said.path)
     if _done(said, row):
         return None
     if (said.verb != "expect" or program is None) and (remark := closed(task.record, program)):
         return remark
-    position = _position(task, cast("Program", program), said)
+    found = _compared(task, cast("Program", program), said, row)
+    if isinstance(found, Remark):
+        return replace(found, final=_stays(said, found))
+    return (_closing(task, found.position) or found) if found else None
+
+
+def _compared(task: TaskSnapshot, program: Program, said: Said, row: StepRecord) -> Verdict:
+    position = _position(task, program, said)
     if position is None or isinstance(position, Remark):
         return position
     compare = {"retry": _retry, "skip": _skip, "resolve": _resolve, "approve": _approve}[said.verb]
     return compare(task, position, row, said.about)
+
+
+def _stays(said: Said, remark: Remark) -> bool:
+    """Whether nothing that comes makes it count: it claims what was not so, or comes too late."""
+    if said.verb in _CLAIMS:
+        return remark.condition != PENDING
+    return said.verb == "skip" and remark.condition == STALE
 
 
 # -- before the step is looked at ----------------------------------------------------------------------------------------
@@ -157,7 +143,7 @@ def _position(task: TaskSnapshot, program: Program, said: Said) -> Position | Re
         position = locate(program, said.path)
     except KeyError:
         return _unknown(program)
-    return _missing_item(task, position) or _left(task, position) or position
+    return _missing_item(task, position, said) or _left(task, position) or position
 
 
 def _expectable(nodes: tuple[Node, ...], path: str) -> bool:
@@ -174,13 +160,15 @@ def _unknown(program: Program) -> Remark:
     return Remark(REFUSED, f"there is no such step; there are {', '.join(node.name for node in program.whole)}")
 
 
-def _missing_item(task: TaskSnapshot, position: Position) -> Remark | None:
-    """A list has its items when it begins."""
+def _missing_item(task: TaskSnapshot, position: Position, said: Said) -> Remark | None:
+    """A list has its items when it begins, and nothing of them has happened before."""
     each: Position | None = position
     while each is not None:
         if each.item is not None and each.holder is not None:
             row = task.steps.get(each.holder.path)
             if row is None or "items" not in row.inputs:
+                if said.verb in _CLAIMS:
+                    return Remark(REFUSED, f"when this was seen, {each.holder.path} had no items yet; {_ANEW}")
                 return Remark(PENDING, f"the list of {each.holder.path} is not known yet")
             if each.item >= (count := len(items_of(task, each.holder))):
                 return Remark(REFUSED, f"{each.holder.path} has {count} items, counted from 0")
@@ -198,7 +186,7 @@ def _left(task: TaskSnapshot, position: Position) -> Remark | None:
         if row is not None and row.phase in BROKEN and (remark := _passed_by(task, around)):
             return remark
         each = around
-    return _closing(task, position)
+    return None
 
 
 def _closing(task: TaskSnapshot, position: Position) -> Remark | None:
@@ -218,8 +206,8 @@ def _retry(task: TaskSnapshot, position: Position, row: StepRecord, about: Mappi
     seen = _number(about.get("failed"))
     if not _works(position):
         return Remark(REFUSED, f"it makes no attempts of its own{_instead(task, position, StepPhase.FAILED)}")
-    if seen > row.attempt:
-        return Remark(PENDING, f"there is no attempt {seen} yet")
+    if seen > (count := _failed(row)):
+        return Remark(REFUSED, f"when this was seen, it had {_times(count, seen)}")
     if _number(row.inputs.get(RETRIED)) >= seen:
         return Remark(STALE, f"the attempt that was to follow attempt {seen} could not begin: {row.message}")
     if seen < row.attempt:
@@ -229,9 +217,7 @@ def _retry(task: TaskSnapshot, position: Position, row: StepRecord, about: Mappi
             return _passed_by(task, position) or Fits(position, row)
         case StepPhase.LOST:
             answer = f"{{attempt: {seen}, as: failed, reason: …}}"
-            return Remark(REFUSED, f"nobody knows what became of attempt {seen}; say `resolve: {answer}` with it")
-        case StepPhase.RUNNING:
-            return Remark(PENDING, f"attempt {seen} has not failed: it runs")
+            return Remark(PENDING, f"nobody knows what became of attempt {seen}; say `resolve: {answer}` with it")
     return Remark(STALE, f"attempt {seen} needs no other one: {_DID[row.phase]}")
 
 
@@ -254,11 +240,12 @@ def _resolve(task: TaskSnapshot, position: Position, row: StepRecord, about: Map
     if remark := _undeclared(position, about):
         return remark
     if seen > row.attempt:
-        return Remark(PENDING, f"there is no attempt {seen} yet")
+        return Remark(REFUSED, f"when this was seen, there was no attempt {seen}")
     if seen < row.attempt:
         return Remark(STALE, f"attempt {row.attempt} has followed attempt {seen}")
     if row.phase is StepPhase.RUNNING:
-        return Remark(PENDING, f"the outcome of attempt {seen} is not lost: it runs")
+        text = f"when this was seen, the outcome of attempt {seen} was not lost, it was running; {_ANEW}"
+        return Remark(REFUSED, text)
     if row.phase is not StepPhase.LOST:
         return Remark(STALE, f"the outcome of attempt {seen} is not lost: {_DID[row.phase]}")
     return Fits(position, row)
@@ -285,6 +272,17 @@ def _works(position: Position) -> bool:
 
 def _number(value: Json) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _failed(row: StepRecord) -> int:
+    """How often it has failed, counted in attempts; one whose outcome is unknown may have."""
+    return row.attempt - (row.phase is StepPhase.RUNNING)
+
+
+def _times(count: int, claimed: int) -> str:
+    if not count:
+        return f"not failed; {_ANEW}"
+    return f"failed {'once' if count == 1 else f'{count} times'}, not {claimed} times"
 
 
 def _next(row: StepRecord) -> str:

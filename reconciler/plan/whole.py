@@ -81,7 +81,8 @@ def _repinned_next(settled: Observed, desired: Desired, causes: Causes, now: dat
 
 def _spoken_to(record: TaskRecord) -> bool:
     """Whether its control says anything, or did, or its phase is the answer to something that it said."""
-    return bool(record.control or record.conditions or record.phase is TaskPhase.SUSPENDED)
+    said = record.control or record.conditions or record.dismissed
+    return bool(said) or record.phase is TaskPhase.SUSPENDED
 
 
 def _repins(observed: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Repinning]:

@@ -115,7 +115,8 @@ def test_a_stale_retry_runs_nothing_and_is_a_condition(tmp_path, target):
 
     assert code == 1
     assert paths(target) == ["/make", "/make"]
-    assert world.task().record.conditions == {"ControlPending": "steps.make.retry: there is no attempt 5 yet"}
+    refused = "steps.make.retry: when this was seen, it had failed 2 times, not 5 times"
+    assert world.task().record.conditions == {"ControlRefused": refused}
 
 
 def test_a_failed_step_is_skipped_by_a_commit_with_what_it_should_have_given(tmp_path, target):

@@ -1,7 +1,7 @@
 """Controls by commit against every state and in random histories: each fits or is remarked on, and nothing runs twice."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from itertools import pairwise, product
 from typing import Any
@@ -16,7 +16,8 @@ from reconciler.approval import plan_digest
 from reconciler.observed import Limits
 from reconciler.plan.answers import answers, remarks
 from reconciler.plan.control import control, noted
-from reconciler.plan.verdict import PENDING, REFUSED, STALE, Fits, Remark, Said, verdict
+from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, Said, dismissed, sayings
+from reconciler.plan.verdict import Fits, verdict
 from reconciler.position import locate
 from state.changes import StepAdvanced, apply_one
 from state.phases import AttemptPhase, Signal, StepPhase, TaskPhase
@@ -117,13 +118,32 @@ class Story(stories.Watched):
         self.rewritten = False
 
     def turn(self, reports: Any = (), asked: Any = ()) -> Plan:
+        before = dict(self.snapshot.tasks)
         planned = Stage.turn(self, reports, asked) if self.rewritten else super().turn(reports, asked)
+        self.check_dismissed(before, planned)
         for change in planned.changes:
             if isinstance(change, StepAdvanced) and change.signal is Signal.RETRY and change.cause.kind == "commit":
                 given = (str(change.uid), change.path, int(str(change.inputs["retried"])))
                 assert given not in self.granted, "one word lets two attempts begin"
                 self.granted.add(given)
         return planned
+
+    def check_dismissed(self, before: Mapping[Any, TaskSnapshot], planned: Plan) -> None:
+        """What was dismissed once and is still said in the same words never takes effect."""
+        moved = {(change.uid, change.path) for change in planned.changes if _by_commit(change)}
+        for uid, known in before.items():
+            now = self.snapshot.tasks[uid].record
+            said = [each for each in sayings(now.control) if dismissed(known.record, each)]
+            assert all(dismissed(now, each) for each in said), "a final remark is forgotten"
+            paths = {each.path for each in said if each.verb == "retry"} - {
+                each.path for each in sayings(now.control) if each.verb != "retry"
+            }
+            assert not {(uid, path) for path in paths} & moved, "a dismissed word takes effect"
+
+
+def _by_commit(change: Any) -> bool:
+    own = {Signal.RETRY, Signal.SKIP, Signal.SUCCEED, Signal.FAIL}
+    return isinstance(change, StepAdvanced) and change.cause.kind == "commit" and change.signal in own
 
 
 def tell(stage: Story, dice: random.Random) -> None:
@@ -289,9 +309,9 @@ F, L, C, OK, SKIP = (
     StepPhase.SKIPPED,
 )
 TABLE: dict[str, dict[StepPhase, str]] = {
-    "retry": {W: STALE, Q: STALE, R: PENDING, Y: STALE, F: FITS, L: REFUSED, C: FITS, OK: STALE, SKIP: STALE},
+    "retry": {W: STALE, Q: STALE, R: REFUSED, Y: STALE, F: FITS, L: PENDING, C: FITS, OK: STALE, SKIP: STALE},
     "skip": {W: FITS, Q: FITS, R: PENDING, Y: FITS, F: FITS, L: FITS, C: FITS, OK: STALE, SKIP: STALE},
-    "resolve": {W: STALE, Q: STALE, R: PENDING, Y: STALE, F: STALE, L: FITS, C: STALE, OK: STALE, SKIP: STALE},
+    "resolve": {W: STALE, Q: STALE, R: REFUSED, Y: STALE, F: STALE, L: FITS, C: STALE, OK: STALE, SKIP: STALE},
 }
 ABOUT: dict[str, dict[str, Any]] = {
     "retry": {"failed": 2},
@@ -364,4 +384,6 @@ def word(found: Any) -> str:
 def test_a_task_without_definitions_waits_for_them():
     snapshot = standing("a", F, TaskPhase.CREATED, control={"steps": {"a": {"skip": {"reason": "x"}}}})
 
-    assert list(remarks(snapshot, None)) == [(PENDING, "steps.a.skip: the task waits for its definition")]
+    ((said, remark),) = remarks(snapshot, None)
+
+    assert (str(said), remark) == ("steps.a.skip", Remark(PENDING, "the task waits for its definition"))
