@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 from definitions.program import Program
-from reconciler.expectation import expected_finish, node_span
+from reconciler.expectation import expected_finish, heard, node_span
 from reconciler.position import Frame, Position, below, whole
 from reconciler.status import moment
 from reconciler.waiting import Place, place, step_sentence, task_sentence
@@ -51,7 +51,7 @@ def _step(task: TaskSnapshot, position: Position, texts: Fields, now: datetime) 
     own = texts.get(position.name, {})
     outputs = where.step.outputs
     return {
-        "expect_span": _span(node_span(where.node, task.record.control, position.path)),
+        "expect_span": _span(node_span(where.node, heard(task.record), position.path)),
         "remain_second": _remaining(task, where, now),
         "api_status": {_key(each): _call(task, each, own, now) for each in _apis(position)},
         "status": STATUS[PUBLIC[where.phase]],
@@ -115,7 +115,7 @@ def _remaining(task: TaskSnapshot, where: Place, now: datetime) -> int:
     """Whole seconds left of a step: -1 before its start or where nothing is expected, below zero once overdue."""
     if where.phase in ENDED_STEPS:
         return 0
-    span = node_span(where.node, task.record.control, where.path)
+    span = node_span(where.node, heard(task.record), where.path)
     if where.step.started_at is None or span is None:
         return NOT_STARTED
     return ceil((where.step.started_at + span - now).total_seconds())
@@ -127,7 +127,7 @@ def _current_remaining(task: TaskSnapshot, frame: Frame, now: datetime) -> int:
         return 0
     places = [place(task, step) for step in frame.steps]
     begun = [each for each in places if each.step.started_at and each.phase not in ENDED_STEPS]
-    expected = [each for each in begun if node_span(each.node, task.record.control, each.path) is not None]
+    expected = [each for each in begun if node_span(each.node, heard(task.record), each.path) is not None]
     return min((_remaining(task, each, now) for each in expected), default=NOT_STARTED)
 
 

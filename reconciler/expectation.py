@@ -34,8 +34,16 @@ def expected_finish(program: Program | None, task: TaskRecord) -> datetime | Non
     """When the run should end: its start and the span; None before the start or if nothing is expected."""
     if program is None or task.started_at is None:
         return task.expected_finish
-    span = expected_span(program, task.control, program.flow)
+    span = expected_span(program, heard(task), program.flow)
     return task.started_at + span if span is not None else None
+
+
+def heard(task: TaskRecord) -> Mapping[str, Json]:
+    """The control of a run without what was dismissed of it, because it was there for the run before."""
+    steps = task.control.get("steps")
+    if not task.dismissed or not isinstance(steps, dict):
+        return task.control
+    return {"steps": {path: said for path, said in steps.items() if f"steps.{path}.expect" not in task.dismissed}}
 
 
 def _drawn_span(flow: Drawn, expected: Mapping[str, timedelta], *, together: bool) -> timedelta:

@@ -14,7 +14,7 @@ from typing import Any
 from definitions.models import format_duration
 from definitions.program import Program
 from reconciler.approval import plan_digest
-from reconciler.expectation import expected_finish, node_span
+from reconciler.expectation import expected_finish, heard, node_span
 from reconciler.position import Position, below, locate, whole
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
@@ -61,7 +61,7 @@ def summary(record: TaskRecord, now: datetime) -> Document:
 def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
     """One step, call or item, with its own `steps` below it: an element of the tree in `task`."""
     where, node = place(snapshot, position), position.node
-    span = node_span(node, snapshot.record.control, position.path)
+    span = node_span(node, heard(snapshot.record), position.path)
     finish = where.step.started_at + span if where.step.started_at and span is not None else None
     ended = where.phase in ENDED_STEPS
     shown: Document = {

@@ -1,7 +1,7 @@
 """Task files against runs: which file becomes a run, which run lost its file, and what a file may no longer change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
 
@@ -14,9 +14,10 @@ from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
 from reconciler.plan.control import CONTROL_CONDITIONS
 from reconciler.plan.entry import Wish, control_json, enter, wish_of, wish_of_trigger
+from reconciler.plan.sayings import of_its_run, written_before, written_for
 from state.changes import Controlled, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
-from state.records import Cause, Identity, TaskRecord, TaskSnapshot, task_uid
+from state.records import Cause, Identity, Json, TaskRecord, TaskSnapshot, task_uid
 
 RUN_WAITING = "RunWaiting"
 """The condition of a run whose file asks for another one already."""
@@ -77,7 +78,15 @@ class _Desk:
         elif self._ran(identity, uid, task.control.run, runs):
             self._executed(file, task)
         else:
-            self._admit(wish)
+            self._admit(replace(wish, dismissed=self._said_before(wish, latest)))
+
+    def _said_before(self, wish: Wish, latest: TaskSnapshot | None) -> dict[str, Json]:
+        """What the control of a new run says of steps and cannot be about it: it was there for the run before."""
+        gone = self.observed.snapshot.runs.get((wish.file.namespace, wish.name), ())
+        control = control_json(wish.control)
+        if latest:
+            return written_before(control, latest.record)
+        return written_for(control, max(each.run for each in gone)) if gone else {}
 
     def _wish(self, file: Definition, task: Task, latest: TaskSnapshot | None) -> Wish | None:
         """The run that a file desires; without a spec the file controls a run of a trigger, which knows the spec."""
@@ -136,9 +145,9 @@ class _Desk:
 
     def _still_running(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
         run, record = task.control.run, latest.record
-        said = f"run {run} waits for the end of run {latest.record.run}"
-        if run < latest.record.run:
-            said = f"run {latest.record.run} is under way; run {run} is behind it and means nothing"
+        said = f"run {run} waits for the end of run {record.run}"
+        if "steps" in control_json(task.control):
+            said += f"; what is said of steps now goes for run {run}"
         # the digest stays that of the run under way, so a controller that starts after its end finds the difference
         self._note_condition(latest, file, {RUN_WAITING: said}, record.digest)
         if run > record.run and not record.pins and record.phase in UNRESOLVED:
@@ -164,6 +173,8 @@ class _Desk:
         record = latest.record
         task = cast("Task", file.model)
         control = control_json(task.control)
+        if task.control.run != record.run:
+            control = of_its_run(control, record)
         told = (record.digest, record.conditions, record.control, record.delete_policy)
         kept = {name: text for name, text in record.conditions.items() if name in CONTROL_CONDITIONS}
         if told == (digest, conditions | kept, control, task.delete_policy):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from definitions.program import Program
 from reconciler.actions import Action
-from reconciler.expectation import expected_span
+from reconciler.expectation import expected_span, heard
 from reconciler.observed import Observed
 from state.changes import StepAdvanced, TaskAdvanced
 from state.phases import STARTING_TASKS, Signal, TaskPhase
@@ -28,7 +28,7 @@ def started(record: TaskRecord, program: Program, now: datetime) -> Action:
     """The task runs from now on."""
     # one that was suspended or removed before it began, and taken up again, runs already
     signal = Signal.START if record.phase is TaskPhase.CREATED else None
-    span = expected_span(program, record.control, program.flow)
+    span = expected_span(program, heard(record), program.flow)
     deadline = now + program.timeout if program.timeout else None
     finish = now + span if span is not None else None
     change = TaskAdvanced(record.uid, signal, PLAN, expected_finish=finish, deadline=deadline)

@@ -38,6 +38,7 @@ class Wish:
     trigger: str = ""
     behind: str = ""  # the run whose end it waits for
     at: datetime | None = None  # the time of its slot, if it has one
+    dismissed: Mapping[str, Json] = field(default_factory=dict)  # of its control: what was there for the run before
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def wish_of_trigger(
 
 def enter(desired: Complete, wish: Wish, now: datetime, waiting: TaskRecord | None = None) -> Entry:
     """Make the run, or the row that waits for a definition which is rejected at the moment; `waiting` is that row."""
-    record = _record(desired, replace(wish, behind=waiting.behind) if waiting else wish, now)
+    if waiting:
+        wish = replace(wish, behind=waiting.behind, dismissed=waiting.dismissed)
+    record = _record(desired, wish, now)
     if waiting and waiting.restored:
         record = replace(record, held=waiting.held, restored=True)
     if blocked := desired.library.unresolved(wish.file):
@@ -151,6 +154,7 @@ def _record(desired: Complete, wish: Wish, now: datetime) -> TaskRecord:
         restored=bool(older),
         trigger=wish.trigger,
         behind=wish.behind,
+        dismissed=wish.dismissed,
     )
 
 
