@@ -139,19 +139,22 @@ def _out_of_brackets(extent: Extent, path: Path) -> str:
         end = extent.key(siblings[number + 1])
     elif number and "#" not in text[extent.end(siblings[number - 1]) : start]:
         start = extent.end(siblings[number - 1])
-    return text[:start] + text[end:]
+    comments = "".join(f" {each}{extent.line_break}" for each in extent.comments(start, end))
+    return text[:start] + comments + text[end:]
 
 
 def _out_of_lines(extent: Extent, path: Path) -> str:
-    """The lines from the key to the end of the value go, with the comment behind it."""
+    """The lines from the key to the end of the value go; the comments in them stay, each on a line of its own."""
     text = extent.text
     start, end = extent.line_start(extent.key(path)), extent.line_end(extent.end(path))
     if text[start : extent.key(path)].strip():
         raise Unclear("other things stand on its line")
     after = end + len(text[end : end + 2]) if text[end : end + 2] == "\r\n" else end + 1
+    indentation = text[start : extent.key(path)]
+    comments = "".join(f"{indentation}{each}{extent.line_break}" for each in extent.comments(start, end))
     if after > len(text):
-        return text[:start].removesuffix("\n").removesuffix("\r")
-    return text[:start] + text[after:]
+        return f"{text[:start]}{comments}".removesuffix("\n").removesuffix("\r")
+    return text[:start] + comments + text[after:]
 
 
 def _require(

@@ -6,6 +6,7 @@ result again: a wrong guess is refused there and never written.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from definitions.documents import Document, Path
@@ -18,6 +19,7 @@ _BLOCK_PLAIN = re.compile(r"(?:(?!\s#|:(?:\s|$))[^\r\n\x85\u2028\u2029])*")
 _NULL = re.compile(r"(?:~|null|Null|NULL)?")
 _BETWEEN = re.compile(r"(?:[\s,]|(?<=[\s,])#[^\r\n]*)*")
 _BEFORE_COLON = re.compile(r"\s*:")
+_COMMENT = re.compile(r"(?<!\S)#[^\r\n\x85\u2028\u2029]*")
 _HEADER = re.compile(r"[|>][-+0-9]*")
 
 
@@ -88,6 +90,22 @@ class Extent:
         """Where the line of `offset` ends, before its line break."""
         found = _BREAK.search(self.text, offset)
         return found.start() if found else len(self.text)
+
+    def comments(self, start: int, end: int) -> list[str]:
+        """The comments that begin in a part of the text, each from its `#` to the end of its line. Raises Unclear."""
+        solid, found = list(self._solid()), []
+        while match := _COMMENT.search(self.text, start, end):
+            inside = next((behind for begin, behind in solid if begin <= match.start() < behind), None)
+            found += [match[0].rstrip()] if inside is None else []
+            start = inside or match.end()
+        return found
+
+    def _solid(self) -> Iterator[tuple[int, int]]:
+        """Where keys and scalars begin and end: a `#` in there begins no comment."""
+        yield from ((self.key(path), self.colon(path)) for path in self._keys)
+        for path in self._values:
+            if not isinstance(self.value(path), dict | list):
+                yield self.start(path), self.end(path)
 
     @property
     def line_break(self) -> str:

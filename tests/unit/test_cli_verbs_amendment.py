@@ -60,7 +60,7 @@ CASES = {
     "in lines, the last goes": (
         "control:\n  state: suspended\n  reason: CHG-1  # x",
         {"state": "running"},
-        "control:\n  state: running",
+        "control:\n  state: running\n  # x",
     ),
     "in brackets": (
         "control: {state: running}  # now\nspec: {job: a}\n",
@@ -103,7 +103,17 @@ CASES = {
     "all steps go": (
         "control:\n  run: 1\n  steps:\n    s: {retry: {failed: 1}}\n    # t\n    t:\n      expect: 1d # x\nspec: {job: a}\n",
         {"run": 2},
-        "control:\n  run: 2\nspec: {job: a}\n",
+        "control:\n  run: 2\n  # t\n  # x\nspec: {job: a}\n",
+    ),
+    "all steps go and their comments stay": (
+        "control:\n  # a\n  state: suspended # b\n  reason: 'c # no'\n  steps: # d\n    # e\n    'x # n': {retry: {failed: 1, # f\n      reason: g # h\n    }}\n    # i\n# j\nspec: {job: a}\n",
+        {"run": 2},
+        "control:\n  # a\n  # b\n  # d\n  # e\n  # f\n  # h\n  run: 2\n    # i\n# j\nspec: {job: a}\n",
+    ),
+    "in brackets, comments stay": (
+        "control: {state: suspended, # a\n  reason: b,\n  steps: {x: {expect: 1d}, # c\n  # d\n  y: {expect: 2d}}, run: 2}\n",
+        {"run": 3},
+        "control: { # a\n # c\n # d\nrun: 3}\n",
     ),
     "keys with question marks": (
         "control:\n  ? steps\n  : ? s\n    : retry: {failed: 1}\nspec: {job: a}\n",
