@@ -1,4 +1,4 @@
-"""From a wish to a commit: what the files would say, checked as the controller will check it, shown, written, committed.
+"""From a wish to a commit: what the files would say, checked as the controller will check it, written, committed, shown.
 
 Everything is worked out before the first file is written, and a commit that fails leaves the files as they were. Only
 the files that were changed here are committed, whatever else is changed or staged.
@@ -131,7 +131,9 @@ def fulfil(checkout: Checkout, targets: Sequence[Found], wish: Wish, whom: str, 
     """The whole way of a verb; `whom` is what several targets are called together. Returns the exit code."""
     proposal = propose(checkout, targets, wish)
     subject, body = _message(proposal, wish, whom)
-    return publish(checkout, proposal, subject, body, output, fulfilled=wish.fulfilled)
+    said = ((each.title, wish.aside(each.control)) for each in proposal.changed)
+    notes = [f"{title}: {aside}" for title, aside in said if aside]
+    return publish(checkout, proposal, subject, body, output, fulfilled=wish.fulfilled, notes=notes)
 
 
 def _message(proposal: Proposal, wish: Wish, whom: str) -> tuple[str, str]:
@@ -142,17 +144,25 @@ def _message(proposal: Proposal, wish: Wish, whom: str) -> tuple[str, str]:
 
 
 def publish(
-    checkout: Checkout, proposal: Proposal, subject: str, body: str, output: Output, *, fulfilled: str = ""
+    checkout: Checkout,
+    proposal: Proposal,
+    subject: str,
+    body: str,
+    output: Output,
+    *,
+    fulfilled: str = "",
+    notes: Sequence[str] = (),
 ) -> int:
-    """Shows the proposal, delivers it and says what was done, in lines or as JSON. Returns the exit code."""
-    diff = proposal.diff()
-    if output is Output.TEXT:
-        _show(diff)
+    """Delivers the proposal and says what was done, with the diff, in lines or as JSON. Returns the exit code."""
     commit = deliver(checkout, proposal, f"{subject}\n\n{body}".strip()) if proposal.after else None
+    diff = proposal.diff()
     if output is Output.JSON:
-        render.print_json(_as_dict(proposal, diff, subject, commit))
+        render.print_json(_as_dict(proposal, diff, subject, commit) | {"notes": list(notes)})
     else:
+        _show(diff)
         _tell(checkout, proposal, subject, commit, fulfilled)
+        for note in notes:
+            print(render.inert(note))
     return FAILED if proposal.refused and not (proposal.after or proposal.fulfilled) else DONE
 
 
