@@ -42,6 +42,9 @@ def retry(
         int | None,
         typer.Option("--failed", min=1, metavar="N", help="The failed attempt that was seen.  [default: the latest]"),
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; with another reason it is asked anew.")
+    ] = None,
     label: LabelsOption = None,
     namespace: NamespaceOption = None,
     no_commit: NoCommitOption = False,
@@ -53,7 +56,8 @@ def retry(
 ) -> int:
     """Allow a failed step one more attempt.
 
-    The number of the failed attempt is read from a server or a state folder, unless --failed gives it.
+    The number of the failed attempt is read from a server or a state folder, unless --failed gives it. Another number
+    in the file is replaced.
 
     Example:
       reconciler retry grade-alice step2.api2
@@ -61,7 +65,7 @@ def retry(
     from reconciler.cli import wishes
 
     name, step = _task_and_step(task, step, label)
-    wish = wishes.retry(step, (lambda _: failed) if failed else _latest_failed(server, state, step))
+    wish = wishes.retry(step, (lambda _: failed) if failed else _latest_failed(server, state, step), reason)
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 

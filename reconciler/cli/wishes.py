@@ -20,13 +20,15 @@ class Wish:
     """One verb with its arguments. `verb` begins the subject of the commit, `about` the wanted control ends it.
 
     `change` takes `namespace/name` and the control that is there, and gives the control that is wanted; it raises
-    Failure where that makes no sense. `fulfilled` says of a file that it needs no change.
+    Failure where that makes no sense. `fulfilled` says of a file that it needs no change, `aside` what there is to say
+    of the control that was there.
     """
 
     verb: str
     about: Callable[[Control], str]
     fulfilled: str
     change: Callable[[str, Control], Control]
+    aside: Callable[[Control], str] = lambda _: ""
 
     def subject(self, whom: str, wanted: Control) -> str:
         """The first line of the message of a commit that makes `wanted` the control of `whom`, or of several ({})."""
@@ -75,24 +77,35 @@ def rerun() -> Wish:
         del title
         return {"run": int(control.get("run", 1)) + 1}
 
-    return Wish("Rerun", lambda wanted: f": run {wanted['run']}" if wanted else "", "", change)
+    def aside(control: Control) -> str:
+        gone = [name for name in control if name not in {"run", "steps"}]
+        gone += [f"steps.{path}.{verb}" for path in _steps(control) for verb in _step(control, path)]
+        return f"taken out, because it was about run {control.get('run', 1)}: {', '.join(gone)}" if gone else ""
+
+    return Wish("Rerun", lambda wanted: f": run {wanted['run']}" if wanted else "", "", change, aside)
 
 
-def retry(step: str, failed: Callable[[str], int]) -> Wish:
-    """One attempt more; `failed` gives the number of the attempt that failed, for `namespace/name`."""
+def retry(step: str, failed: Callable[[str], int], reason: str | None = None) -> Wish:
+    """One attempt more; `failed` gives the number of the attempt that failed, for `namespace/name`.
+
+    Another number that is there was not seen by whoever wrote it, or not by the controller: it is replaced. The same
+    number stays with the reason that it has.
+    """
 
     def change(title: str, control: Control) -> Control:
-        number = failed(title)
-        seen = _step(control, step).get("retry", {}).get("failed", 0)
-        if seen > number:
-            raise Failure(f"{title} asks for a retry after the failed attempt {seen} of {step} already")
-        return _with(control, step, "retry", {"failed": number})
+        number, there = failed(title), _step(control, step).get("retry", {})
+        if there.get("failed") == number and reason is None:
+            return control
+        return _with(control, step, "retry", {"failed": number, **({"reason": reason} if reason else {})})
 
     def about(wanted: Control) -> str:
         seen = _step(wanted, step).get("retry")
         return f" {step}" + (f": attempt {seen['failed']} failed" if seen else "")
 
-    return Wish("Retry", about, f"asks for this retry of {step} already", change)
+    again = (
+        f"asks for this retry of {step} already; with another --reason it is asked anew, should it have been refused"
+    )
+    return Wish("Retry", about, again, change)
 
 
 def skip(step: str, reason: str, outputs: Control) -> Wish:
@@ -141,13 +154,15 @@ def _without(control: Control, *names: str) -> dict[str, Any]:
     return {name: value for name, value in control.items() if name not in names}
 
 
+def _steps(control: Control) -> dict[str, Any]:
+    found = control.get("steps")
+    return found if isinstance(found, dict) else {}
+
+
 def _step(control: Control, step: str) -> dict[str, Any]:
-    steps = control.get("steps")
-    found = steps.get(step) if isinstance(steps, dict) else None
+    found = _steps(control).get(step)
     return found if isinstance(found, dict) else {}
 
 
 def _with(control: Control, step: str, name: str, value: Control) -> Control:
-    steps = control.get("steps")
-    known = steps if isinstance(steps, dict) else {}
-    return {**control, "steps": {**known, step: {**_step(control, step), name: value}}}
+    return {**control, "steps": {**_steps(control), step: {**_step(control, step), name: value}}}

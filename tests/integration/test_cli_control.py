@@ -211,9 +211,28 @@ def test_the_whole_task_is_run_again_and_forgets_what_was_said_of_its_steps(tmp_
 
     subject = world.verb("rerun", "one")
 
+    assert "taken out, because it was about run 1: steps.make.skip" in world.said.output
     assert world.run() == 0
     assert subject == "Rerun default/one: run 2"
     assert paths(target) == ["/make", "/told/9", "/make", "/told/7"]
+    assert world.task().record.conditions == {}
+
+
+def test_a_run_that_is_asked_for_by_hand_does_not_take_the_answers_of_the_run_before(tmp_path, target):
+    target.routes["/make"] = answer(500, {})
+    world = World(tmp_path, target)
+    world.run()
+    world.verb("skip", "one", "make", "--reason", "made by hand", "--output", "id=9")
+    world.run()
+    target.routes["/make"] = answer(200, {"id": 7})
+    file = world.repository.folder / "one.yaml"
+
+    file.write_text(file.read_text().replace("control:\n", "control:\n  run: 2\n"))
+    world.repository.commit()
+
+    assert world.run() == 0
+    assert paths(target) == ["/make", "/told/9", "/make", "/told/7"]
+    assert world.task().record.conditions == {"ControlStale": "steps.make.skip: it was written for run 1"}
 
 
 def test_revoking_kills_the_whole_process_group_and_calls_cancel(tmp_path, target):

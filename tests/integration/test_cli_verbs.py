@@ -61,6 +61,7 @@ def verb(repository: Repository, *words: str, fails: bool = False) -> Result:
     if fails:
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
+        assert result.stdout == "", "a diff that nothing comes of"
     return result
 
 
@@ -265,6 +266,16 @@ def test_the_number_of_the_failed_attempt_comes_from_the_status(repository, tmp_
 
     assert subjects(repository)[0] == "Retry demo/failing step1: attempt 1 failed"
     assert "steps:\n    step1: {retry: {failed: 1}}" in text(repository, "tasks/failing.yaml")
+
+
+def test_a_wrong_number_in_the_file_is_replaced_and_the_diff_shows_both(repository):
+    verb(repository, "retry", "alice", "run", "--failed", "99")
+
+    said = verb(repository, "retry", "alice", "run", "--failed", "1", "--reason", "a typo").stdout
+
+    assert "-    run: {retry: {failed: 99}}" in said
+    assert "+    run: {retry: {failed: 1, reason: a typo}}" in said
+    assert subjects(repository)[0] == "Retry demo/alice run: attempt 1 failed"
 
 
 def test_retry_without_a_status_takes_the_number_that_is_given(repository):

@@ -58,6 +58,16 @@ def test_running_again_counts_on_and_forgets_what_was_asked_of_the_run_before():
     assert wishes.rerun().change(TASK, {}) == {"run": 2}
 
 
+def test_running_again_says_what_it_takes_out():
+    old = {"run": 4, "state": "suspended", "reason": "x", "steps": {"a": {"retry": {"failed": 1}, "expect": "1d"}}}
+
+    said = wishes.rerun().aside(old)
+
+    assert said == "taken out, because it was about run 4: state, reason, steps.a.retry, steps.a.expect"
+    assert not wishes.rerun().aside({"run": 2})
+    assert not wishes.retry("a", lambda _: 2).aside(old)
+
+
 def test_a_retry_names_the_failed_attempt_and_keeps_what_else_was_asked():
     old = {"steps": {"a": {"expect": "1d", "retry": {"failed": 1}}, "b": {"expect": "2d"}}}
 
@@ -66,9 +76,17 @@ def test_a_retry_names_the_failed_attempt_and_keeps_what_else_was_asked():
     assert wanted == {"steps": {"a": {"expect": "1d", "retry": {"failed": 2}}, "b": {"expect": "2d"}}}
 
 
-def test_a_retry_of_an_attempt_before_the_one_that_was_seen_is_refused():
-    with pytest.raises(Failure, match="after the failed attempt 3 of a already"):
-        wishes.retry("a", lambda _: 2).change(TASK, {"steps": {"a": {"retry": {"failed": 3}}}})
+def test_a_number_that_is_not_what_was_seen_is_replaced():
+    old = {"steps": {"a": {"retry": {"failed": 99, "reason": "typo"}}}}
+
+    assert wishes.retry("a", lambda _: 2).change(TASK, old) == {"steps": {"a": {"retry": {"failed": 2}}}}
+
+
+def test_a_retry_is_asked_anew_with_another_reason():
+    old = {"steps": {"a": {"retry": {"failed": 2, "reason": "x"}}}}
+
+    assert wishes.retry("a", lambda _: 2).change(TASK, old) == old
+    assert wishes.retry("a", lambda _: 2, "y").change(TASK, old)["steps"]["a"]["retry"] == {"failed": 2, "reason": "y"}
 
 
 @pytest.mark.parametrize(
