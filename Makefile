@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs simulate pairs bench crash storage mutants coverage mutation lock clean
+.PHONY: help install demo test e2e lint format docs simulate pairs bench crash storage mutants coverage mutation lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -34,6 +34,11 @@ demo: install ## a commit becomes a finished workflow, and survives a kill (unde
 
 test: install ## the default test suite (under 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
+
+# Without an engine each test says why it is skipped; where CI=true there has to be one.
+e2e: install ## the tests with a real Docker engine, the one at DOCKER_HOST (KILLS=10 of a controller at random moments)
+	NEEDS_ENGINE=$(if $(filter true,$(CI)),1) KILLS=$(or $(KILLS),10) \
+	  $(BIN)/python -m pytest -n $(WORKERS) --timeout 240 tests/e2e tests/contract $(ARGUMENTS)
 
 lint: install ## ruff, the format, mypy --strict and the import contracts
 	$(BIN)/ruff check .

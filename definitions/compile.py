@@ -45,9 +45,12 @@ from definitions.units import (
     compile_block,
     compile_job,
     compile_reference,
+    each_target,
     gathered,
+    in_containers,
     no_names,
     rule_of,
+    target_outputs,
 )
 
 MAX_CALLS = 100
@@ -113,8 +116,9 @@ def _job_program(context: Context, target: Definition, spec: JobSpec) -> Program
     if unit is None:
         return None
     check_every(spec, ("spec",), context.report)
-    node = Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect)
-    outputs = {name: parse(f"steps.job.{name}") for name in unit.outputs}
+    node = _fanned_out(Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect))
+    names = target_outputs(unit.outputs) if unit.targets else sorted(unit.outputs)
+    outputs = {name: parse(f"steps.job.{name}") for name in sorted(names)}
     return Program("Job", target.name, spec.params, (node,), ("job",), outputs, nodes={"job": node})
 
 
@@ -218,17 +222,21 @@ def _graph(needs: Mapping[str, Mapping[str, Path]], spec: WorkflowSpec, report: 
 def _declared(context: Context, step: Call) -> Outputs:
     """The outputs that others may read of a step or call; None where that is not known now."""
     if step.outputs:
-        return frozenset(step.outputs)
+        return target_outputs(step.outputs) if in_containers(step) else frozenset(step.outputs)
     if step.for_each is not None:
         return frozenset({"results"})
     quiet = Site((), Scope(params=None), Report())
     if step.job is not None:
         found = context.job(step.job, quiet)
-        return None if found is None else frozenset(found[1].outputs)
+        return None if found is None else _outputs_of(found[1])
     if isinstance(step, Step) and step.workflow is not None:
         called = context.workflow(step.workflow, quiet)
         return None if called is None else frozenset(called[1].outputs)
-    return frozenset()
+    return target_outputs(()) if in_containers(step) else frozenset()
+
+
+def _outputs_of(spec: JobSpec) -> Outputs:
+    return target_outputs(spec.outputs) if in_containers(spec) else frozenset(spec.outputs)
 
 
 def _step(context: Context, site: Site, step: Step, name: str) -> Node:
@@ -262,7 +270,20 @@ def _node(context: Context, site: Site, call: Call, path: str, kind: str, outer:
     if call.for_each is not None:
         unit = unit and gathered(unit)
         node = replace(node, outputs=expressions(within.plus("results").at("outputs"), call.outputs))
-    return replace(node, title=title, unit=unit, expect=expect, timeout=None)
+        if unit and unit.targets:
+            message = (
+                "`forEach` goes over a list, and `container.exec` over what `in` finds: put the exec into a workflow"
+            )
+            site.report.add((*site.path, "forEach"), "E-STEP", message, on_key=True)
+    return _fanned_out(replace(node, title=title, unit=unit, expect=expect, timeout=None))
+
+
+def _fanned_out(node: Node) -> Node:
+    """The node as a list of targets, if that is what its unit works on."""
+    if node.unit is None or not node.unit.targets or node.each is not None:
+        return node
+    each, unit = each_target(node.unit)
+    return replace(node, each=each, unit=unit)
 
 
 def _calls(context: Context, site: Site, step: Step, name: str) -> Node:

@@ -13,6 +13,7 @@ from definitions.expressions import Expression, Template
 from definitions.models import OnLost, Param, Policy, Retry
 
 DEFAULT_EVERY = timedelta(seconds=5)
+PARALLELISM = 50
 
 NodeKind = Literal["unit", "calls", "workflow", "approval", "wait"]
 
@@ -61,16 +62,21 @@ class Unit:
     uses_result: bool = False  # until or an output reads `result`
     whole_result: bool = False  # an item of a list whose job declares no outputs: its output is the answer itself
     rule: Rule | None = None  # of its attempts
+    targets: int = 0  # it runs in containers that are found first, so many at a time; 0: it finds none
     sample: object = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Each:
-    """What `forEach` goes over, and how many items at a time; `own_condition`: `if` is asked for each item."""
+    """What `forEach` goes over, and how many items at a time; `own_condition`: `if` is asked for each item.
 
-    items: Expression | Template
+    With a `finder` the items are targets, which an attempt of the list itself finds by this unit.
+    """
+
+    items: Expression | Template | None
     parallelism: int
     own_condition: bool = False
+    finder: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

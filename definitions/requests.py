@@ -51,6 +51,12 @@ class ContainerSelector(Model):
     ids: list[str] = []
     image: str | None = None
 
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not (self.labels or self.names or self.ids or self.image):
+            raise ValueError("`in` is empty: give labels, names, ids or an image")
+        return self
+
 
 class Mount(Model):
     source: str
@@ -90,6 +96,7 @@ class Container(Model):
     args: list[Text] = []
     stdin: Text | None = None
     receipt: Literal["auto", "always", "never"] = "auto"
+    grace: Duration = timedelta(seconds=10)  # between TERM and KILL
     run: ContainerRun | None = None
 
     @model_validator(mode="after")

@@ -9,11 +9,10 @@ from definitions.documents import Path
 from definitions.expressions import Expression, Template
 from definitions.findings import Report, listing
 from definitions.models import DRIVERS, Call, JobSpec, Step, parse_moment
-from definitions.program import Each, Node, Pause
+from definitions.program import PARALLELISM, Each, Node, Pause
 from definitions.scopes import Site
 
 MAX_ITEMS = 10_000
-PARALLELISM = 50
 """Items of a list at a time, where the step does not say."""
 
 _KINDS = ("job", *DRIVERS, "calls", "workflow", "approval", "wait")

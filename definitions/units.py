@@ -29,7 +29,7 @@ from definitions.models import (
     WorkflowSpec,
 )
 from definitions.params import ParamError, cast
-from definitions.program import DEFAULT_EVERY, Reading, Rule, Unit
+from definitions.program import DEFAULT_EVERY, PARALLELISM, Each, Reading, Rule, Unit
 from definitions.requests import Script
 from definitions.scopes import Scope, Site, texts
 from definitions.values import Json
@@ -125,6 +125,31 @@ def compile_reference(context: Context, site: Site, call: Call, outer: Call | No
 def gathered(unit: Unit) -> Unit:
     """The unit as an item of a list: what it gives is the job's outputs, or the answer itself where there are none."""
     return replace(unit, whole_result=not unit.outputs)
+
+
+def each_target(unit: Unit) -> tuple[Each, Unit]:
+    """How a unit that runs in several targets is done: what finds them, and the unit for each of them.
+
+    To find them changes nothing, so it may always be done again.
+    """
+    finder = replace(
+        unit,
+        secrets={},
+        until=None,
+        outputs={},
+        max_calls=None,
+        on_lost=OnLost.RETRY,
+        deduplicates=True,
+        uses_result=False,
+        whole_result=True,
+    )
+    rule = replace(unit.rule, policy="queue") if unit.rule else None
+    return Each(None, unit.targets, finder=finder), replace(unit, whole_result=True, rule=rule)
+
+
+def target_outputs(names: Iterable[str]) -> frozenset[str]:
+    """What a step gives that runs in several targets: what it declares, and the list of their results."""
+    return frozenset((*names, "results"))
 
 
 def compile_block(context: Context, site: Site, call: Call, outer: Call | None, path: str) -> Unit | None:
@@ -227,6 +252,7 @@ def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner:
         deduplicates=_deduplicates(block),
         uses_result=_reads_result(block, until, outputs),
         rule=rule,
+        targets=options.parallelism or PARALLELISM if in_containers(options) else 0,
         sample=options.sample,
     )
 
@@ -238,6 +264,8 @@ def _overridden(unit: Unit, call: Call, site: Site, spec: JobSpec, outer: Call |
         changes["until"] = _until(call, site, inner=False)
     if call.outputs and call.for_each is None:
         changes["outputs"] = _outputs(call, site, inner=False)
+    if call.parallelism is not None and unit.targets:
+        changes["targets"] = call.parallelism
     if call.concurrency is not None:
         changes["rule"] = rule_of(call.concurrency, site, inner=False)
     if call.until is not None or call.outputs:
@@ -273,6 +301,11 @@ def rule_of(said: Concurrency | None, site: Site, *, inner: bool) -> Rule | None
         return None
     group = None if said.group is None else site.at("concurrency", "group").template(said.group)
     return Rule(said.limit, group, said.policy, inner)
+
+
+def in_containers(options: Call | JobSpec) -> bool:
+    """Whether it is a command for running containers, of which there may be many."""
+    return options.container is not None and options.container.exec is not None
 
 
 def _deduplicates(block: object) -> bool:

@@ -20,11 +20,8 @@ from definitions.sources.watch import changes as hints
 from reconciler import clock
 from reconciler.actions import Order, Verb
 from reconciler.dispatch import Dispatch
-from reconciler.drivers.http import HttpDriver
-from reconciler.drivers.process import ProcessDriver
+from reconciler.drivers.assembly import assembled
 from reconciler.drivers.process_folder import forget
-from reconciler.drivers.protocol import Driver
-from reconciler.drivers.script import ScriptDriver
 from reconciler.drivers.script import available as script_available
 from reconciler.errors import Refusal, SettingsError
 from reconciler.follow import Follower
@@ -46,7 +43,7 @@ from state.reader import Reader
 from state.records import AttemptRecord, Cause, SourceRecord, Uid
 from state.store import Committed, Store
 
-DRIVERS = frozenset({"http", "process", *(["script"] if script_available() else [])})
+DRIVERS = frozenset({"http", "process", "container", *(["script"] if script_available() else [])})
 HEARTBEAT = 5.0
 RETENTION = timedelta(hours=1)
 DRAIN = 6.0
@@ -90,7 +87,9 @@ class _Controller:
         self.secrets = _secrets(settings)
         self.logs = Logs(self.folder / "logs")
         self.inbox = Inbox()
-        dispatch = Dispatch(_drivers(settings), self.inbox.report, self._allowed, self.secrets, self._log_of)
+        dispatch = Dispatch(
+            assembled(settings, store.controller), self.inbox.report, self._allowed, self.secrets, self._log_of
+        )
         programs = Programs(self.reader.pins)
         self.loop = Loop(store, programs, dispatch, self.inbox, _limits(settings), self._commit, options.told)
         self.stopping = asyncio.Event()
@@ -371,20 +370,6 @@ class _Controller:
 def _secrets(settings: Settings) -> SecretChain:
     folder = settings.secrets.folder
     return SecretChain([EnvSecrets(os.environ), *([FileSecrets(folder)] if folder else [])])
-
-
-def _drivers(settings: Settings) -> dict[str, Driver]:
-    limits = settings.limits
-    http = HttpDriver(
-        loopback=settings.loopback,
-        response_limit=limits.response,
-        result_limit=limits.output,
-        connect_timeout=settings.drivers.http.connect_timeout.total_seconds(),
-    )
-    process = ProcessDriver(settings.state / "processes", log_limit=limits.log, result_limit=limits.output)
-    own = settings.drivers.script
-    script = ScriptDriver(seconds=own.timeout.total_seconds(), memory=own.memory, result_limit=limits.output)
-    return {"http": http, "process": process, "script": script}
 
 
 def _limits(settings: Settings) -> Limits:

@@ -68,7 +68,7 @@ class _Bench:
         self.report = report
         self.task = task
         self.position = locate(program, report.path)
-        self.unit = cast("Unit", self.position.node.unit)
+        self.unit = cast("Unit", self.position.unit)
         self.attempt = attempt
         self.limits = limits
         self.now = now

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Union
 
-from definitions.program import Node, Program
+from definitions.program import Node, Program, Unit
+from definitions.units import target_outputs
+from state.phases import AttemptPhase
 from state.records import Json, TaskSnapshot
 
 
@@ -51,6 +53,16 @@ class Position:
     def is_list(self) -> bool:
         """A step with `forEach` as a whole; its items do the work."""
         return self.node.each is not None and self.item is None
+
+    @property
+    def finder(self) -> Unit | None:
+        """What finds the items of this list, where they are targets."""
+        return self.node.each.finder if self.is_list and self.node.each else None
+
+    @property
+    def unit(self) -> Unit | None:
+        """What its own attempts do: the work, or for a list of targets to find them; None for what makes none."""
+        return self.finder if self.is_list else self.node.unit
 
     @property
     def name(self) -> str:
@@ -98,6 +110,8 @@ class Position:
     def outputs(self) -> frozenset[str] | None:
         """The names of what it gives to others; None for an item whose whole answer counts."""
         node = self.node
+        if self.finder and node.unit:
+            return target_outputs(node.unit.outputs)
         if self.is_list:
             return frozenset(node.outputs or ("results",))
         if node.unit:
@@ -192,8 +206,27 @@ def everything(program: Program) -> Iterator[Position]:
         waiting[:0] = drawn_below(each)
 
 
+def finding(task: TaskSnapshot, position: Position) -> bool:
+    """Whether it is a list whose targets are not found yet."""
+    attempt = task.attempts.get(position.path)
+    return position.finder is not None and (attempt is None or attempt.phase is not AttemptPhase.SUCCEEDED)
+
+
+def target_of(task: TaskSnapshot, position: Position) -> Json:
+    """The target that an item of a list is about; None for everything else."""
+    holder = position.holder
+    if position.item is None or holder is None or holder.finder is None:
+        return None
+    found = items_of(task, holder)
+    return found[position.item] if position.item < len(found) else None
+
+
 def items_of(task: TaskSnapshot, position: Position) -> Sequence[Json]:
-    """The list that a step with `forEach` goes over in `task`; empty before it has begun."""
+    """The list that a step goes over in `task`: that of its `forEach`, or the targets found; empty before that."""
+    if position.finder:
+        answer = None if finding(task, position) else task.attempts[position.path].answer
+        targets = answer.get("targets") if isinstance(answer, dict) else None
+        return targets if isinstance(targets, list) else ()
     row = task.steps.get(position.path)
     items = row.inputs.get("items") if row else None
     return items if isinstance(items, list) else ()

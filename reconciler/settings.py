@@ -76,6 +76,34 @@ class HttpSettings(DriverSettings):
     )
 
 
+class HostSettings(Section):
+    """One Docker engine."""
+
+    address: str = Field(
+        pattern=r"^(unix|tcp|ssh)://.+",
+        description="Where the engine listens: `unix:///path`, `tcp://host:port` or `ssh://user@host` (with the extra `docker-ssh`).",
+    )
+    ca: Path | None = Field(
+        default=None,
+        description="File with the authority that its certificate is checked against; with it TLS is used.",
+    )
+    certificate: Path | None = Field(default=None, description="File with the client's certificate.")
+    key: Path | None = Field(default=None, description="File with the key of the client's certificate.")
+
+
+class ContainerSettings(DriverSettings):
+    """The container driver."""
+
+    enabled: bool = Field(default=True, description="Switch this driver on; `--enable container` does the same.")
+    hosts: dict[str, HostSettings] = Field(
+        default={},
+        description="Docker engines by the name that `on` calls them; without any there is `local`: DOCKER_HOST, or this machine's socket.",
+    )
+    timeout: Annotated[Duration, Field(gt=timedelta(0))] = Field(
+        default=timedelta(seconds=30), description="How long an engine may take to answer one question."
+    )
+
+
 class ScriptSettings(DriverSettings):
     """The script driver."""
 
@@ -94,6 +122,7 @@ class DriversSettings(Section):
     http: HttpSettings = HttpSettings()
     process: DriverSettings = DriverSettings()
     script: ScriptSettings = ScriptSettings()
+    container: ContainerSettings = ContainerSettings()
 
 
 class DispatchSettings(Section):

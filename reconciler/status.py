@@ -15,7 +15,7 @@ from definitions.models import format_duration
 from definitions.program import Program
 from reconciler.approval import plan_digest
 from reconciler.expectation import expected_finish, heard, node_span
-from reconciler.position import Position, below, locate, whole
+from reconciler.position import Position, below, locate, target_of, whole
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
@@ -84,9 +84,19 @@ def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
         "waitsFor": [each.path for each in position.before],
         "steps": [step(snapshot, each, now) for each in below(snapshot, position)],
     }
+    if target := _target(snapshot, position, where.attempt):
+        shown["target"] = target
     if where.phase is StepPhase.RUNNING and node.kind == "approval":
         shown["plan"] = plan_digest(snapshot, position)
     return shown | {"skip": True} if where.phase is StepPhase.SKIPPED else shown
+
+
+def _target(snapshot: TaskSnapshot, position: Position, attempt_: AttemptRecord | None) -> Document:
+    """The container that an item is about, and the exit code there; empty for everything else."""
+    found = target_of(snapshot, position)
+    if not isinstance(found, dict):
+        return {}
+    return {**{key: found.get(key) for key in ("id", "name", "host")}, "exitCode": attempt_.code if attempt_ else None}
 
 
 def step_object(snapshot: TaskSnapshot, program: Program, path: str, now: datetime) -> Document:

@@ -80,8 +80,19 @@ class PinnedDefinition(Model):
     path: str
 
 
+class TargetStatus(Model):
+    """The container that an item runs in, where it is, and the exit code there once it has ended."""
+
+    id: str
+    name: str
+    host: str
+    exit_code: int | None
+
+
 class StepStatus(Model):
     """One step, call or item; `steps` is what it runs. One that was skipped has `skip: true`.
+
+    A step that runs in containers has an item for each of them, with its `target`.
 
     An approval that waits has `plan`, the digest to approve; `ahead` is how many stand in line before it, if it does.
     """
@@ -105,6 +116,7 @@ class StepStatus(Model):
     wake_at: str | None
     waits_for: list[str]
     plan: str = ""
+    target: TargetStatus | None = None
     steps: list["StepStatus"]
 
 

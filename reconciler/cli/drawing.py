@@ -65,7 +65,7 @@ def _label(node: Node) -> str:
     text = node.title or node.name
     job = node.unit.job if node.unit and node.unit.job not in {node.path, node.name} else ""
     work = job or (node.body.name if node.body else "")
-    each = " for each item" if node.each else ""
+    each = " in each target" if node.each and node.each.finder else " for each item" if node.each else ""
     condition = f" if {node.condition.text}" if node.condition else ""
     return text + (f": {work}" if work else "") + each + condition
 

@@ -34,6 +34,7 @@ NAMESPACE = "simulation"
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _PINS = ("simulated",)
 _STRUCTURED = {ParamType.OBJECT, ParamType.ARRAY, ParamType.ANY}
+_TARGET: Json = {"id": "simulated", "name": "simulated", "host": "simulated", "since": ""}
 _ASKING = (StepPhase.RUNNING, "WaitingForApproval")
 _APPROVED = Cause("operator", "simulate", message="a simulation approves")
 _NO_SOURCE = Unavailable("Simulated", "no source takes part in a simulation")
@@ -213,6 +214,8 @@ class _Simulation:
         position = locate(self._program, attempt.path)
         if self._script.fails_at(position, attempt.number):
             return Answer(code=500, message="failed, as --fail says", succeeded=False)
+        if position.finder:
+            return Answer(result={"targets": [_TARGET]})
         return Answer(result=self._script.answer(position), code=200)
 
 

@@ -174,7 +174,7 @@ class ProcessDriver:
             return Ended(succeeded=False, result=result, code=code, message=flaw, cleanup=True)
         if code != 0 and not message:
             message = f"ended by {_signal_name(-outcome['code'])}" if outcome["code"] < 0 else f"exit code {code}"
-            words = brief(folder.last_words())
+            words = folder.last_words()
             message += f": {words}" if words else ""
         return Ended(code == 0, result, code, message, _handle(folder), cleanup=True)
 

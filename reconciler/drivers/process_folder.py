@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from definitions.values import Json
-from reconciler.drivers.answer import BadAnswer, check, parse, text
+from reconciler.drivers.command_result import command_result, last_line
 from reconciler.drivers.protocol import LogSink
 from reconciler.drivers.wrapper import boot_id, claim, start_time, sync
 
@@ -119,31 +119,11 @@ class ProcessFolder:
 
     def result(self, code: int, limit: int) -> tuple[Json, str]:
         """`{exitCode, stdout, stderr, json}` within `limit` bytes as JSON, and what is wrong with its JSON ("": nothing)."""
-        value, flaw = self._json(limit)
-        room = limit * 3 // 4
-        while True:
-            result: Json = {
-                "exitCode": code,
-                "stdout": text(self._head("stdout", room), room),
-                "stderr": text(self._head("stderr", room // 8), room // 8),
-                "json": value,
-            }
-            try:
-                check(result, limit)
-            except BadAnswer as error:
-                if not room:
-                    return {"exitCode": code, "stdout": "", "stderr": "", "json": None}, flaw or str(error)
-                room //= 2
-            else:
-                return result, flaw
+        return command_result(code, self._head("stdout", limit + 1), self._head("stderr", limit), limit)
 
     def last_words(self) -> str:
         """The end of stderr, or else of stdout, for a message."""
-        for stream in ("stderr", "stdout"):
-            data = self._bytes(f"{stream}.tail") or self._end(stream)
-            if lines := data.decode(errors="replace").strip().splitlines():
-                return lines[-1]
-        return ""
+        return last_line(*(self._bytes(f"{stream}.tail") or self._end(stream) for stream in ("stderr", "stdout")))
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send `number` to the command's process group if that is still the one it was."""
@@ -181,17 +161,6 @@ class ProcessFolder:
                 log.write(f"\n[{count} bytes of {stream} dropped]\n".encode(), "driver")
             if tail := self._bytes(f"{stream}.tail"):
                 log.write(tail, stream)
-
-    def _json(self, limit: int) -> tuple[Json, str]:
-        """The JSON that stdout is, if it is, and the flaw of what looks like JSON but cannot be used."""
-        data = self._head("stdout", limit + 1)
-        try:
-            if len(data) > limit:
-                raise BadAnswer(f"OutputTooLarge: stdout is larger than {limit} bytes (setting `limits.output`)")
-            return parse(data, limit), ""
-        except BadAnswer as error:
-            looks_like_json = data.lstrip()[:1] in {b"{", b"["} and not str(error).startswith("NotJson")
-            return None, str(error) if looks_like_json else ""
 
     def _head(self, name: str, size: int) -> bytes:
         try:

@@ -8,7 +8,7 @@ from definitions.models import OnLost, Policy
 from definitions.program import Unit
 from reconciler.actions import Action, Claim, Order, Verb
 from reconciler.plan.scope import Scope, group_name, inner_scope, scope_of, unit_scope
-from reconciler.position import Position
+from reconciler.position import Position, target_of
 from state.changes import AttemptAdvanced, Called, Intended, StepAdvanced, TaskChange
 from state.copies import replace
 from state.phases import AttemptPhase, Signal, StepPhase, TaskPhase
@@ -30,7 +30,7 @@ def begin(task: TaskSnapshot, position: Position, subject: str, epoch: int, now:
 
     Raises EvaluationError, ParamError.
     """
-    unit, path = cast("Unit", position.node.unit), position.path
+    unit, path = cast("Unit", position.unit), position.path
     attempt = _intent(task, position, unit, epoch, now)
     changes = (StepAdvanced(attempt.uid, path, Signal.START, PLAN, group=""), Intended(attempt, PLAN))
     order = Order(begins_with(task, path), attempt, subject, unit.source, unit.uses_result)
@@ -48,6 +48,8 @@ def _intent(task: TaskSnapshot, position: Position, unit: Unit, epoch: int, now:
     number = row.attempt + 1 if row else 1
     scope = scope_of(task, position)
     request = unit.request.render(unit_scope(scope, unit))
+    if (target := target_of(task, position)) is not None and isinstance(request, dict):
+        request = {**request, "target": target}
     key = attempt_key(task.record.uid, position.path, number)
     return AttemptRecord(
         uid=task.record.uid,
@@ -80,7 +82,7 @@ def turned_away(row: StepRecord, policy: Policy) -> StepAdvanced:
 
 def _deadline(task: TaskSnapshot, position: Position, now: datetime) -> datetime | None:
     """The attempt's own timeout, or that of what the step belongs to, whichever is earlier."""
-    own = now + position.node.unit.timeout if position.node.unit and position.node.unit.timeout else None
+    own = now + position.unit.timeout if position.unit and position.unit.timeout else None
     return min((time for time in (own, around_deadline(task, position, now)) if time), default=None)
 
 
@@ -162,7 +164,7 @@ def poll(task: TaskSnapshot, position: Position, subject: str, now: datetime) ->
     attempt = task.attempts[path]
     if attempt.in_flight or (attempt.wake_at and attempt.wake_at > now):
         return None
-    unit = cast("Unit", position.node.unit)
+    unit = cast("Unit", position.unit)
     called = replace(attempt, call=attempt.call + 1, resends=0, handle=None, wake_at=None)
     claim = Claim(attempt.namespace, attempt.driver, attempt.job, None, task.record.number, begins=False)
     waiting = AttemptAdvanced(attempt.uid, path, None, TIMER, message=attempt.message)
@@ -183,7 +185,7 @@ def retry_at(task: TaskSnapshot, position: Position, now: datetime) -> datetime 
 
     An attempt that could only begin after the time of the step around it is none.
     """
-    unit, row = cast("Unit", position.node.unit), task.steps[position.path]
+    unit, row = cast("Unit", position.unit), task.steps[position.path]
     lost = task.attempts[position.path].phase is AttemptPhase.LOST
     wait = _wait_after_loss(unit, row) if lost else _wait_after_failure(unit, row)
     if wait is None or _past(around_deadline(task, position, now), now + wait):

@@ -30,7 +30,8 @@ def wanted(position: Position, scope: Scope) -> bool:
 
 def items(each: Each, scope: Scope) -> list[Json]:
     """The list that a step goes over. Raises EvaluationError."""
-    made = each.items.evaluate(scope) if isinstance(each.items, Expression) else each.items.render(scope)
+    items_ = each.items
+    made = items_.evaluate(scope) if isinstance(items_, Expression) else items_.render(scope) if items_ else None
     if not isinstance(made, list):
         raise EvaluationError(f"forEach: a list is needed, and this is {made!r:.60}")
     if len(made) > MAX_ITEMS:

@@ -1,8 +1,10 @@
 """What a step gives that runs others: made of what they gave, when the last of them has ended. All raise EvaluationError."""
 
 from collections.abc import Iterable
+from typing import cast
 
-from reconciler.plan.scope import Scope, frame_scope, outputs_of, scope_of
+from definitions.program import Unit
+from reconciler.plan.scope import Scope, frame_scope, outputs_of, read_all, scope_of
 from reconciler.position import Frame, Position
 from state.records import Json, StepRecord, TaskSnapshot
 
@@ -23,9 +25,22 @@ def calls_outputs(task: TaskSnapshot, position: Position) -> Json:
 def list_outputs(task: TaskSnapshot, position: Position, items: Iterable[StepRecord]) -> Json:
     """What a step declares over `results`, which has None for an item that was skipped; else the results themselves."""
     results: list[Json] = [item.outputs for item in items]
+    if position.finder:
+        return _target_outputs(task, position, results)
     if not position.node.outputs:
         return {"results": results}
     return _declared(position, {**scope_of(task, position), "results": results})
+
+
+def _target_outputs(task: TaskSnapshot, position: Position, results: list[Json]) -> dict[str, Json]:
+    """What is declared over the `result` of a step that ran in targets, and the results of each.
+
+    With one target its answer is that result; `result.targets` are the answers of all of them.
+    """
+    unit = cast("Unit", position.node.unit)
+    alone = results[0] if len(results) == 1 else {}
+    result: dict[str, Json] = {**(alone if isinstance(alone, dict) else {}), "targets": results}
+    return {**read_all(unit.outputs, scope_of(task, position), unit, result), "results": results}
 
 
 def body_outputs(task: TaskSnapshot, position: Position, frame: Frame) -> Json:

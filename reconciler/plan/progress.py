@@ -36,7 +36,7 @@ from reconciler.plan.outcome import (
 )
 from reconciler.plan.outputs import body_outputs, calls_outputs, list_outputs
 from reconciler.plan.scope import scope_of
-from reconciler.position import Frame, Position, items_of, whole
+from reconciler.position import Frame, Position, finding, items_of, whole
 from state.changes import OwnChange, StepAdvanced, apply_one
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, STARTING_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import NOTHING, Cause, Json, StepRecord, TaskSnapshot
@@ -153,9 +153,9 @@ class Walk:
             self._start(position)
 
     def _run(self, position: Position) -> None:
-        if position.is_list:
+        if position.is_list and not finding(self.task, position):
             self._list(position)
-        elif position.node.unit:
+        elif position.unit:
             self._unit_running(position)
         elif position.node.kind == "calls":
             self._calls(position)
@@ -174,7 +174,7 @@ class Walk:
                 return self.advance("=", position.path, Signal.SKIP, said, "ConditionFalse")
         except EvaluationError as error:
             return self.fail(position.path, "ExpressionError", f"if: {error}")
-        if position.node.unit and not position.is_list:
+        if position.unit:
             return self._attempt(position)
         try:
             return self._open(position)
@@ -188,7 +188,7 @@ class Walk:
         if position.node.pause:
             return self._begin_pause(position)
         inputs: dict[str, Json] = {}
-        if position.is_list and position.node.each:
+        if position.is_list and position.node.each and position.node.each.items is not None:
             inputs["items"] = opening.items(position.node.each, scope_of(self.task, position))
         elif position.node.body:
             inputs["params"] = dict(opening.parameters(position, position.node.body, scope_of(self.task, position)))
@@ -305,7 +305,7 @@ class Walk:
             self._attempt(position)
 
     def _unit_running(self, position: Position) -> None:
-        unit, path = cast("Unit", position.node.unit), position.path
+        unit, path = cast("Unit", position.unit), position.path
         attempt, row = self.task.attempts[path], self.row(position)
         replaced = row.message if row.reason == REPLACED else ""
         match attempt.phase:
@@ -339,7 +339,7 @@ class Walk:
         if again and not self.over(position) and self.row(position).reason != REPLACED:
             why = "the outcome is unknown" if lost else attempt.message
             self.advance("~", path, Signal.RETRY, why, "Retrying", wake_at=again, failed=not lost)
-        elif lost and position.node.unit and position.node.unit.on_lost != OnLost.FAIL:
+        elif lost and position.unit and position.unit.on_lost != OnLost.FAIL:
             self.advance("!", path, Signal.LOSE, attempt.message, "Lost")
         else:
             reason = {AttemptPhase.LOST: "Lost", AttemptPhase.TIMED_OUT: "TimedOut"}.get(attempt.phase, "AttemptFailed")

@@ -137,7 +137,7 @@ def _differs(task: TaskSnapshot, here: Position, there: Position | None) -> bool
         return False
     attempt = task.attempts.get(here.path)
     same = (there.node.kind, there.is_list) == (here.node.kind, here.is_list)
-    driver = there.node.unit.driver if there.node.unit else ""
+    driver = there.unit.driver if there.unit else ""
     return not same or (attempt is not None and not attempt.ended and attempt.driver != driver)
 
 

@@ -40,7 +40,7 @@ def comers(observed: Observed) -> dict[str, Comer]:
 
 
 def _join(found: dict[str, Comer], record: TaskRecord, row: StepRecord, program: Program) -> None:
-    unit = locate(program, row.path).node.unit
+    unit = locate(program, row.path).unit
     before = found.get(row.group)
     waiting = 1 + (before.waiting if before else 0)
     if unit and unit.rule and unit.rule.policy == "replace":

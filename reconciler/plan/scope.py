@@ -64,7 +64,7 @@ def scope_of(task: TaskSnapshot, position: Position) -> Scope:
     while each is not None:
         if each.node.children and "calls" not in scope and not each.is_list:
             scope["calls"] = {call.node.name: outputs_of(task, call.path) for call in each.calls}
-        if each.item is not None and each.holder and "item" not in scope:
+        if each.item is not None and each.holder and not each.holder.finder and "item" not in scope:
             scope["item"] = items_of(task, each.holder)[each.item]
             scope["loop"] = {"index": each.item}
         if each.node is position.frame.program.exit and (row := task.steps.get(each.path)):

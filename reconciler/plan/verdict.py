@@ -29,7 +29,7 @@ from definitions.program import Node, Program
 from reconciler.approval import plan_digest
 from reconciler.plan.outcome import BROKEN
 from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, Said, dismissed
-from reconciler.position import Position, items_of, locate
+from reconciler.position import Position, finding, items_of, locate
 from state.phases import ENDED_STEPS, StepPhase, TaskPhase
 from state.records import Json, StepRecord, TaskRecord, TaskSnapshot
 
@@ -204,7 +204,7 @@ def _closing(task: TaskSnapshot, position: Position) -> Remark | None:
 
 def _retry(task: TaskSnapshot, position: Position, row: StepRecord, about: Mapping[str, Json]) -> Verdict:
     seen = _number(about.get("failed"))
-    if not _works(position):
+    if not _works(task, position):
         return Remark(REFUSED, f"it makes no attempts of its own{_instead(task, position, StepPhase.FAILED)}")
     if seen > (count := _failed(row)):
         return Remark(REFUSED, f"when this was seen, it had {_times(count, seen)}")
@@ -233,7 +233,7 @@ def _skip(task: TaskSnapshot, position: Position, row: StepRecord, about: Mappin
 
 def _resolve(task: TaskSnapshot, position: Position, row: StepRecord, about: Mapping[str, Json]) -> Verdict:
     seen = _number(about.get("attempt"))
-    if not _works(position):
+    if not _works(task, position):
         return Remark(REFUSED, f"it makes no attempts of its own{_instead(task, position, StepPhase.LOST)}")
     if about.get("as") == "failed" and about.get("outputs"):
         return Remark(REFUSED, "what has failed has no outputs")
@@ -265,9 +265,9 @@ def _approve(task: TaskSnapshot, position: Position, row: StepRecord, about: Map
 # -- parts of answers ----------------------------------------------------------------------------------------------------
 
 
-def _works(position: Position) -> bool:
-    """Whether it makes attempts itself."""
-    return position.node.unit is not None and not position.is_list
+def _works(task: TaskSnapshot, position: Position) -> bool:
+    """Whether it makes attempts itself, or has to find its targets yet."""
+    return position.unit is not None and (not position.is_list or finding(task, position))
 
 
 def _number(value: Json) -> int:

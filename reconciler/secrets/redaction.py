@@ -60,6 +60,11 @@ class RedactedStream:
         self._redactor = redactor
         self._pending = b""
 
+    @property
+    def held(self) -> int:
+        """Bytes that were taken and wait for the next chunk."""
+        return len(self._pending)
+
     def take(self, chunk: bytes) -> bytes:
         """What can be shown now."""
         data = self._pending + chunk

@@ -14,6 +14,7 @@ from reconciler.drivers.process import ProcessDriver
 from reconciler.drivers.protocol import Call, Driver, Ended, NotStarted, Observation, Running, Unknown
 from reconciler.drivers.script import ScriptDriver
 from tests.calls import Log, answered, make_call
+from tests.engines import IMAGE, TestEngine, test_engine
 from tests.loopback import Loopback, Request, answer, response, silence
 
 SECRET = "c4nary/s3cret+value"
@@ -163,18 +164,67 @@ class ScriptBench(Bench):
         return call.log.text("stdout").count("run")
 
 
-BENCHES = ("fake", "http", "process", "script")
+class ContainerBench(Bench):
+    """Work that counts itself in a folder of this machine which its container sees."""
+
+    def __init__(self, folder: Path, engine: TestEngine) -> None:
+        self.folder = folder
+        self.engine = engine
+
+    def driver(self) -> Driver:
+        return self.engine.driver()
+
+    def words(self, behaviour: str) -> list[str]:
+        script = {
+            "succeed": 'echo run >>/bench/count; echo "{\\"value\\": 1, \\"echo\\": \\"$TOKEN\\"}"',
+            "fail": "echo no >&2; exit 1",
+            "long": 'echo run >>/bench/count; while [ ! -e /bench/end ]; do sleep 0.05; done; echo "{\\"value\\": 1}"',
+        }.get(behaviour, "echo run >>/bench/count")
+        return ["sh", "-c", script]
+
+    def executions(self, call: Call) -> int:
+        count = self.folder / "count"
+        return len(count.read_text().splitlines()) if count.exists() else 0
+
+    def finish(self, call: Call) -> None:
+        (self.folder / "end").touch()
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+class ExecBench(ContainerBench):
+    def request(self, behaviour: str) -> Mapping[str, Any]:
+        target = self.engine.target(binds=[f"{self.folder}:/bench"])
+        if behaviour == "unreachable":
+            target["host"] = "nowhere"
+        found = {"exec": self.words(behaviour), "in": {"ids": [target["id"]]}, "target": target}
+        return {**found, "env": {"TOKEN": "***"}, "grace": 0.5}
+
+
+class RunBench(ContainerBench):
+    def request(self, behaviour: str) -> Mapping[str, Any]:
+        mounts = [{"source": str(self.folder), "target": "/bench", "readOnly": False}]
+        run = {"image": IMAGE, "command": self.words(behaviour), "mounts": mounts, "env": {"TOKEN": "***"}}
+        host = "nowhere" if behaviour == "unreachable" else "here"
+        return {"run": run, "on": [host], "grace": 0.5}
+
+
+BENCHES = ("fake", "http", "process", "script", "exec", "run")
 POINTERS = {
     "fake": "/secret",
     "http": "/headers/Authorization",
     "process": "/env/TOKEN",
     "script": "/inputs/params/token",
+    "exec": "/env/TOKEN",
+    "run": "/run/env/TOKEN",
 }
 
 
 @pytest.fixture(params=BENCHES)
 def bench(request, tmp_path):
     kinds = {"fake": FakeBench, "http": HttpBench, "process": lambda: ProcessBench(tmp_path), "script": ScriptBench}
+    kinds |= {"exec": lambda: ExecBench(tmp_path, test_engine()), "run": lambda: RunBench(tmp_path, test_engine())}
     made = kinds[request.param]()
     made.name = request.param
     yield made
@@ -202,7 +252,7 @@ async def test_work_that_succeeds_ends_with_its_result(bench) -> None:
     ended = await settle(driver, call, await driver.start(call, handle))
 
     assert isinstance(ended, Ended) and ended.succeeded
-    result = answered(ended)["json"] if bench.name == "process" else answered(ended)
+    result = answered(ended)["json"] if bench.name in {"process", "exec", "run"} else answered(ended)
     assert result["value"] == 1
     assert bench.executions(call) == 1
     await driver.close()

@@ -32,7 +32,7 @@ DOORS = {
     "yaml": ("definitions.documents", "definitions.scalars"),
     "httpx": ("reconciler.drivers.http",),
     "httpcore": ("reconciler.drivers.http",),
-    "docker": ("reconciler.drivers.container",),
+    "docker": ("reconciler.drivers.engine",),
     "kubernetes": ("reconciler.drivers.kubernetes",),
     "apscheduler": ("definitions.cron",),
     "pydantic_monty": ("reconciler.drivers.script",),

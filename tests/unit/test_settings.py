@@ -28,7 +28,7 @@ def test_the_defaults_are_those_of_a_laptop() -> None:
     assert settings.source.poll == timedelta(seconds=30)
     assert settings.dispatch.per_driver == {"process": 4}
     assert settings.limits.log == 10 << 20
-    assert settings.enabled_drivers == {"http", "script"}
+    assert settings.enabled_drivers == {"http", "script", "container"}
     assert settings.loopback
     assert settings.cold_start == "start"
 
@@ -64,6 +64,8 @@ def test_every_setting_has_a_variable_that_sets_it() -> None:
         "drivers.http.connectTimeout": "1m",
         "drivers.http.loopback": "true",
         "drivers.script.timeout": "1s",
+        "drivers.container.timeout": "1m",
+        "drivers.container.hosts": "{a: {address: 'tcp://a:2376'}}",
         "drivers.script.memory": "7MiB",
     }
     for path, _ in settings_paths(Settings):
@@ -92,7 +94,7 @@ def test_every_setting_is_described() -> None:
 def test_an_enabled_driver_is_named_by_a_dotted_flag() -> None:
     settings = load(None, {}, {"drivers.process.enabled": True})
 
-    assert settings.enabled_drivers == {"http", "process", "script"}
+    assert settings.enabled_drivers == {"http", "process", "script", "container"}
 
 
 def test_the_environment_may_name_the_file(write) -> None:

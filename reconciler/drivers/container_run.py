@@ -1,0 +1,278 @@
+"""A new container for one call: its name is derived from the attempt, so that it is made one time and found again.
+
+Guarantee: it is started only while it has never been started, and removed only after its result is stored. A container
+of our name that is not ours is left alone.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from definitions.requests import ContainerRun
+from reconciler.drivers.command_result import command_result, last_line
+from reconciler.drivers.container_log import Copy, Silence
+from reconciler.drivers.container_request import CALL, OWNER, SPEC, run_config, spec_hash
+from reconciler.drivers.engine import Engine, EngineError, NoAnswer, Refused, Unreachable
+from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
+from state.records import Json
+
+_PATIENCE = 1.0  # seconds in which a short container ends: it needs no second look
+_PIECE = 4 << 20
+_STAMP = re.compile(rb"(\S+) ")
+
+
+@dataclass(slots=True)
+class Piece:
+    """One call while the driver works on it."""
+
+    call: Call
+    run: ContainerRun
+    engine: Engine
+    copy: Copy
+    grace: float
+
+    @property
+    def name(self) -> str:
+        """The container's name; a later call of an attempt has one of its own."""
+        return self.call.name if self.call.number == 1 else f"{self.call.name}-{self.call.number}"
+
+
+class Foreign(Exception):
+    """A container of our name that is not ours."""
+
+
+class Containers:
+    """The five methods of the driver for new containers. Sizes in bytes."""
+
+    def __init__(self, log_limit: int, result_limit: int) -> None:
+        self._log_limit = log_limit
+        self._result_limit = result_limit
+
+    # -- the five methods --------------------------------------------------------------------------------------------
+
+    async def prepare(self, piece: Piece) -> Json:
+        """Make the container; None where that is for `start` to explain."""
+        try:
+            return await self._made(piece)
+        except (EngineError, Foreign, ValueError):
+            return None
+
+    async def start(self, piece: Piece, handle: Json) -> Observation:
+        """Start it if it was never started; then, or otherwise, look at it."""
+        try:
+            made = _read_handle(handle) or await self._made(piece)
+            state = await self._ours(piece)
+            if state["State"]["Status"] == "created":
+                await piece.engine.start(str(made["container"]))
+        except Unreachable as error:
+            return NotStarted(f"nothing was sent: {error}", refused=True)
+        except NoAnswer as error:
+            return Unknown(f"the start was sent, then {error}")
+        except Foreign as error:
+            return Ended(False, message=str(error))
+        except ValueError as error:
+            return Ended(False, message=str(error), repeatable=False)
+        except Refused as error:
+            return await self._not_started(piece, handle, error)
+        return await self._shortly(piece, made)
+
+    async def observe(self, piece: Piece, handle: Json) -> Observation:
+        """What the engine says of it; waits for an engine that does not answer, because nobody else can say."""
+        pause = 0.5
+        while True:
+            try:
+                return await self._seen(piece, _read_handle(handle))
+            except (Unreachable, NoAnswer) as error:
+                if pause == 0.5:
+                    piece.copy.line(f"{error}; it is asked again until it answers")
+            await asyncio.sleep(pause)
+            pause = min(10.0, pause * 2)
+
+    async def cancel(self, piece: Piece, handle: Json) -> Observation:
+        """TERM, after `grace` KILL. A result that was there first wins; what was never started is removed."""
+        try:
+            async with asyncio.timeout(piece.grace + 60.0):
+                return await self._cancelled(piece, handle)
+        except TimeoutError:
+            return Unknown(
+                f"its engine does not answer: the container {piece.name} may still run on {piece.engine.name}"
+            )
+
+    async def clean(self, piece: Piece) -> None:
+        """Remove the containers of all calls of the attempt that have ended. A stranger's is left alone. Raises EngineError."""
+        for number in range(1, piece.call.number + 1):
+            each = replace(piece, call=replace(piece.call, number=number))
+            try:
+                state = await self._ours(each)
+                if not state["State"]["Running"]:
+                    await piece.engine.remove(str(state["Id"]))
+            except Foreign:
+                continue
+            except Refused as error:
+                if not error.missing:
+                    raise
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    async def _made(self, piece: Piece) -> dict[str, Json]:
+        """The handle of the container, made now or by an earlier try. Raises EngineError, Foreign, ValueError."""
+        config = run_config(piece.run, piece.call, self._log_limit)
+        if piece.run.pull == "always":
+            await self._pull(piece)
+        try:
+            made = await piece.engine.create(piece.name, config)
+        except Refused as error:
+            if error.status == 409:
+                return {"container": str((await self._ours(piece))["Id"])}
+            if not error.missing or piece.run.pull != "missing":
+                raise
+            await self._pull(piece)
+            made = await piece.engine.create(piece.name, config)
+        return {"container": made}
+
+    async def _pull(self, piece: Piece) -> None:
+        seconds = piece.call.remaining if piece.call.remaining is not None else 600.0
+        piece.copy.line(f"pulling {piece.run.image}")
+        await piece.engine.pull(piece.run.image, max(1.0, seconds))
+
+    async def _ours(self, piece: Piece) -> dict[str, Any]:
+        """The container of our name. Raises Foreign if it is not ours, Refused (404) if there is none."""
+        found = await piece.engine.container(piece.name)
+        labels: Mapping[str, str] = found["Config"].get("Labels") or {}
+        expected = {**piece.call.labels, CALL: piece.call.call_key, SPEC: spec_hash(piece.call)}
+        for key in (CALL, SPEC, OWNER):
+            if labels.get(key) != expected.get(key):
+                raise Foreign(
+                    f"ForeignObject: the container {piece.name} on {piece.engine.name} is not ours "
+                    f"(its label {key} is {labels.get(key)!r:.60}); it is left alone"
+                )
+        return found
+
+    async def _not_started(self, piece: Piece, handle: Json, error: Refused) -> Observation:
+        """The engine refused to make or start it; it may have been started before."""
+        seen = await self.observe(piece, handle)
+        if not isinstance(seen, NotStarted):
+            return seen
+        if error.missing and "image" in str(error).lower():
+            how = "`pull: never`" if piece.run.pull == "never" else "it could not be pulled"
+            return Ended(
+                False, message=f"ImageMissing: {piece.run.image} is not on {piece.engine.name} ({how}): {error}"
+            )
+        return Ended(False, message=f"nothing was started: {error}", cleanup=True)
+
+    async def _shortly(self, piece: Piece, handle: dict[str, Json]) -> Observation:
+        """What it has become after a moment, in which a short one ends."""
+        pause, waited = 0.05, 0.0
+        while isinstance(seen := await self.observe(piece, handle), Running) and waited < _PATIENCE:
+            await asyncio.sleep(pause)
+            waited, pause = waited + pause, min(0.2, pause * 2)
+        return seen
+
+    async def _seen(self, piece: Piece, handle: dict[str, Json] | None) -> Observation:
+        """One look. Raises Unreachable, NoAnswer."""
+        try:
+            found = await self._ours(piece)
+        except Foreign as error:
+            return Ended(False, message=str(error))
+        except Refused as error:
+            if not error.missing:
+                raise NoAnswer(str(error)) from None
+            if handle is None:
+                return NotStarted(f"there is no container {piece.name} on {piece.engine.name}", unrecorded=True)
+            return Unknown(f"the container {piece.name} is gone from {piece.engine.name}, and with it how it ended")
+        status, own = found["State"]["Status"], {"container": str(found["Id"]), **_place(handle)}
+        if status == "created":
+            said = found["State"].get("Error")
+            return NotStarted(f"the container {piece.name} was never started{f': {said}' if said else ''}")
+        more = await self._copy(piece, own)
+        if status in {"running", "restarting", "paused", "removing"}:
+            return Running(own, 0.05 if more else 1.0)
+        while more:
+            more = await self._copy(piece, own)
+        piece.copy.finish()
+        if piece.copy.late:
+            whole = Copy(Silence(), piece.copy.redactor)
+            await self._copy(replace(piece, copy=whole), {})
+            piece.copy.remember(whole)
+        return self._concluded(piece, found["State"], own)
+
+    async def _copy(self, piece: Piece, handle: dict[str, Json]) -> bool:
+        """Bring new output into the log and the place of it into `handle`; whether there may be more at once."""
+        since, count = str(handle.get("since", "0")), cast("int", handle.get("count", 0))
+        entries = await piece.engine.output(piece.name, since, _PIECE)
+        size, fresh = 0, 0
+        for stream, entry in entries:
+            stamp, data = _stamped(entry)
+            size += len(entry)
+            if stamp == since and count > 0:
+                count -= 1  # it came with the look before
+                continue
+            fresh += 1
+            handle["count"] = cast("int", handle.get("count", 0)) + 1 if stamp == handle.get("since") else 1
+            handle["since"] = stamp
+            piece.copy.take(data, stream)
+        return fresh > 0 and size >= _PIECE
+
+    def _concluded(self, piece: Piece, state: Mapping[str, Any], handle: dict[str, Json]) -> Ended:
+        copy, code = piece.copy, int(state["ExitCode"])
+        values, flaw = command_result(
+            code, bytes(copy.heads["stdout"]), bytes(copy.heads["stderr"]), self._result_limit
+        )
+        about: dict[str, Json] = {"id": handle["container"], "name": piece.name, "host": piece.engine.name}
+        result: Json = {**about, **values}
+        if code == 0 and state.get("OOMKilled"):
+            return Ended(False, result, code, "it ran out of memory", handle, cleanup=True)
+        if code == 0 and flaw and piece.call.uses_result:
+            return Ended(False, result, code, flaw, handle, cleanup=True)
+        return Ended(code == 0, result, code, _why(code, state, copy) if code else "", handle, cleanup=True)
+
+    async def _cancelled(self, piece: Piece, handle: Json) -> Observation:
+        seen = await self.observe(piece, handle)
+        if isinstance(seen, NotStarted):
+            await self.clean(piece)  # so that no start that is still on its way finds it
+            return await self.observe(piece, None)
+        if not isinstance(seen, Running):
+            return seen
+        await piece.engine.stop(str(cast("dict[str, Json]", seen.handle)["container"]), piece.grace)
+        ended = await self.observe(piece, seen.handle)
+        if isinstance(ended, Ended) and not ended.succeeded:
+            return replace(ended, message=f"cancelled: {ended.message}", cancelled=True)
+        if isinstance(ended, Running):
+            return Unknown(f"it was told to end, but the container {piece.name} may still run on {piece.engine.name}")
+        return ended
+
+
+def _read_handle(handle: Json) -> dict[str, Json] | None:
+    return handle if isinstance(handle, dict) and "container" in handle else None
+
+
+def _place(handle: dict[str, Json] | None) -> dict[str, Json]:
+    return {key: handle[key] for key in ("since", "count") if handle and key in handle}
+
+
+def _stamped(entry: bytes) -> tuple[str, bytes]:
+    """The time of an entry as `seconds.nanoseconds`, and what was written."""
+    match = _STAMP.match(entry)
+    if match is None:
+        return "0", entry
+    return nanoseconds(match[1].decode(errors="replace")), entry[match.end() :]
+
+
+def nanoseconds(text: str) -> str:
+    """A time as engines write it (`2026-11-22T09:00:00.123456789Z`) as engines want to be asked (`1795338000.123456789`)."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    try:
+        seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return "0"
+    return f"{seconds}.{fraction[:9].ljust(9, '0')}"
+
+
+def _why(code: int, state: Mapping[str, Any], copy: Copy) -> str:
+    said = state.get("Error") or last_line(bytes(copy.ends["stderr"]), bytes(copy.ends["stdout"]))
+    killed = "it ran out of memory" if state.get("OOMKilled") else ""
+    killed = killed or ("it was killed (a stop of its engine does that, too)" if code == 137 else "")
+    return ": ".join(text for text in (f"exit code {code}", killed, said) if text)

@@ -1,0 +1,336 @@
+"""The only door to the docker package: one engine, blocking calls in threads of its own, a deadline on each.
+
+Only the low-level client is used, and its version is negotiated by a request of ours, because its constructor would ask
+a mute engine without our deadline. Every way to fail is one of three, and they differ in what may have happened:
+Unreachable (nothing was sent), NoAnswer (nobody knows), Refused (the engine has said no).
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+import requests
+import urllib3.exceptions
+from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+from reconciler.drivers.frames import Frames
+
+T = TypeVar("T")
+
+_THREADS = 12
+_CONNECT = 10.0
+_CHUNK = 65536
+
+
+class EngineError(Exception):
+    """The engine did not do what it was asked for."""
+
+
+class Unreachable(EngineError):
+    """No connection: nothing was sent."""
+
+
+class NoAnswer(EngineError):
+    """It was asked, and its answer was lost: nobody knows what it did."""
+
+
+class Refused(EngineError):
+    """It answered no. `status` is the HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def missing(self) -> bool:
+        """Whether what was asked about is not there."""
+        return self.status == 404
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an engine listens: `unix://`, `tcp://` or `ssh://`, and the certificates of a TLS connection (files)."""
+
+    url: str
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an execution wrote while somebody listened. `whole`: until its end, not until the time or room was over."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    whole: bool = True
+
+
+class Engine:
+    """One engine, called `name`. `seconds`: the deadline of a call. Every method raises EngineError."""
+
+    def __init__(self, name: str, address: Address, *, seconds: float = 30.0) -> None:
+        self.name = name
+        self._address = address
+        self._seconds = seconds
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"engine-{name}")
+        self._making = threading.Lock()
+        self._made: Any = None
+        logging.getLogger("docker").setLevel(logging.CRITICAL)  # it logs requests as they are
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+    # -- containers --------------------------------------------------------------------------------------------------
+
+    async def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The running containers that have all `labels`, as the engine lists them."""
+        wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
+        filters = {"status": ["running"], **({"label": wanted} if wanted else {})}
+        return await self._ask(lambda client: client.containers(filters=filters))
+
+    async def container(self, name: str) -> dict[str, Any]:
+        """What the engine knows of the container with this id or name."""
+        return await self._ask(lambda client: client.inspect_container(name))
+
+    async def create(self, name: str, config: Mapping[str, Any]) -> str:
+        """Make a container, not started; its id. Refused with 409 where the name is taken, 404 without the image."""
+        made = await self._ask(lambda client: client.create_container_from_config(dict(config), name))
+        return str(made["Id"])
+
+    async def start(self, container: str) -> None:
+        """Start it."""
+        await self._ask(lambda client: client.start(container))
+
+    async def stop(self, container: str, grace: float) -> None:
+        """TERM, after `grace` seconds KILL; stopped already is success."""
+        seconds = max(0, round(grace))
+        await self._ask(lambda client: client.stop(container, timeout=seconds), self._seconds + seconds)
+
+    async def remove(self, container: str) -> None:
+        """Remove it with its anonymous volumes; not there is success. One that runs is Refused."""
+        try:
+            await self._ask(lambda client: client.remove_container(container, v=True))
+        except Refused as error:
+            if not error.missing:
+                raise
+
+    async def pull(self, image: str, seconds: float) -> None:
+        """Bring an image; `latest` where it names neither tag nor digest."""
+        await self._ask(lambda client: client.pull(image) and None, seconds)
+
+    async def output(self, container: str, since: str, limit: int) -> list[tuple[str, bytes]]:
+        """What it wrote from `since` (seconds.nanoseconds) on, entry by entry with its time before it, about `limit` bytes."""
+
+        def read(client: Any) -> list[tuple[str, bytes]]:
+            params = {"stdout": 1, "stderr": 1, "timestamps": 1, "since": since}
+            url = _url(client, f"containers/{container}/logs")
+            with client.get(url, params=params, stream=True, timeout=(_CONNECT, self._seconds)) as answer:
+                _check(client, answer)
+                return _entries(answer, limit)
+
+        return await self._ask(read)
+
+    async def archive(self, container: str, path: str, limit: int) -> bytes | None:
+        """The tar archive of `path`, also of a stopped container; None if it is not there. Raises NoAnswer above `limit` bytes."""
+
+        def read(client: Any) -> bytes | None:
+            stream, _ = client.get_archive(container, path)
+            return _bounded(stream, limit)
+
+        try:
+            return await self._ask(read)
+        except Refused as error:
+            if error.missing:
+                return None
+            raise
+
+    # -- executions --------------------------------------------------------------------------------------------------
+
+    async def execution(self, container: str, command: Sequence[str], options: Mapping[str, Any] | None = None) -> str:
+        """Make an execution, not started; its id. `options` are the engine's: User, WorkingDir, Env, Privileged."""
+        order = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command), **(options or {})}
+
+        def make(client: Any) -> str:
+            answer = client.post(_url(client, f"containers/{container}/exec"), json=order, timeout=self._limit())
+            _check(client, answer)
+            return str(answer.json()["Id"])
+
+        return await self._ask(make)
+
+    async def run(self, execution: str, *, listen: float | None = None, limit: int = 4 << 20) -> Said:
+        """Start an execution and listen for up to `listen` seconds of silence (None: the deadline); it goes on without us."""
+        seconds = self._seconds if listen is None else listen
+
+        def start(client: Any) -> Said:
+            with self._started(client, execution, (_CONNECT, seconds)) as answer:
+                return _listened(answer, limit)
+
+        return await self._ask(start, self._seconds + seconds)
+
+    def attach(self, execution: str, take: Callable[[bytes, str], None], done: Callable[[], None]) -> None:
+        """Start an execution and hand on what it says, in a thread of its own, until it ends or the engine goes."""
+
+        def listen() -> None:
+            try:
+                client = self._client()
+                with self._started(client, execution, (_CONNECT, None)) as answer:
+                    frames = Frames()
+                    for chunk in _chunks(answer):
+                        for stream, data in frames.take(chunk):
+                            take(data, stream)
+            except Exception:
+                logging.getLogger("reconciler.engine").debug("no longer attached", exc_info=True)
+            finally:
+                done()
+
+        threading.Thread(target=listen, name=f"attached-{execution[:12]}", daemon=True).start()
+
+    async def started(self, execution: str) -> dict[str, Any] | None:
+        """`{Running, ExitCode, Pid}` of an execution; None if the engine does not know it (any more)."""
+        try:
+            return await self._ask(lambda client: client.exec_inspect(execution))
+        except Refused as error:
+            if error.missing:
+                return None
+            raise
+
+    async def close(self) -> None:
+        """Let go; calls under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._made is not None:
+            self._made.close()
+
+    # -- how a call goes ---------------------------------------------------------------------------------------------
+
+    async def _ask(self, question: Callable[[Any], T], seconds: float | None = None) -> T:
+        """`question(client)` in a thread, with an answer or an EngineError by the deadline."""
+        limit = (seconds or self._seconds) + _CONNECT
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(limit):
+                return await loop.run_in_executor(self._threads, lambda: question(self._client()))
+        except TimeoutError:
+            raise NoAnswer(f"the engine {self.name} has not answered within {limit:g} s") from None
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            raise self._meaning(error) from None
+
+    def _meaning(self, error: Exception) -> EngineError:
+        if isinstance(error, docker.errors.APIError):
+            return Refused(error.response.status_code, f"the engine {self.name} says: {error.explanation}".strip())
+        if any(isinstance(each, _NEVER_SENT) for each in _causes(error)):
+            return Unreachable(f"the engine {self.name} at {self._address.url} cannot be reached")
+        if isinstance(error, docker.errors.DockerException):
+            return Unreachable(f"the engine {self.name} at {self._address.url} cannot be used: {error}")
+        return NoAnswer(f"the engine {self.name} has not answered: {type(error).__name__}")
+
+    def _client(self) -> Any:
+        """The client, made when it is first needed and the engine answers."""
+        with self._making:
+            if self._made is None:
+                self._made = self._connect()
+            return self._made
+
+    def _connect(self) -> Any:
+        where = self._address
+        pair = (str(where.certificate), str(where.key)) if where.certificate else None
+        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(where.ca), verify=True) if where.ca else False
+        options = {"base_url": where.url, "tls": tls, "timeout": self._seconds, "max_pool_size": _THREADS}
+        first = docker.APIClient(version=DEFAULT_DOCKER_API_VERSION, **options)
+        try:
+            answer = first.get(f"{first.base_url}/version", timeout=self._limit())
+            _check(first, answer)
+            theirs = str(answer.json()["ApiVersion"])
+        finally:
+            first.close()
+        return docker.APIClient(version=min(theirs, DEFAULT_DOCKER_API_VERSION, key=_order), **options)
+
+    def _limit(self) -> tuple[float, float]:
+        return (_CONNECT, self._seconds)
+
+    def _started(self, client: Any, execution: str, limit: tuple[float, float | None]) -> Any:
+        """The answer to a start, whose body is what it says. Without the upgrade that the client asks for: no byte can
+        be lost in the buffer of a connection that changes its protocol.
+        """
+        order = {"Detach": False, "Tty": False}
+        answer = client.post(_url(client, f"exec/{execution}/start"), json=order, stream=True, timeout=limit)
+        _check(client, answer)
+        return answer
+
+
+_NEVER_SENT = (
+    ConnectionRefusedError,
+    FileNotFoundError,
+    PermissionError,
+    requests.exceptions.ConnectTimeout,
+    urllib3.exceptions.NewConnectionError,
+)
+
+
+def _url(client: Any, path: str) -> str:
+    return f"{client.base_url}/v{client.api_version}/{path}"
+
+
+def _check(client: Any, answer: Any) -> None:
+    """Raises the client's own error for a status that is none of success."""
+    client._raise_for_status(answer)  # noqa: SLF001  # the one place where its reading of an error's text is to be had
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it wraps, by any of the three ways in which urllib3 and requests do."""
+    seen: list[BaseException] = []
+    left: list[Any] = [error]
+    while left and len(seen) < 20:
+        each = left.pop()
+        if isinstance(each, BaseException) and each not in seen:
+            seen.append(each)
+            left += [*each.args, each.__cause__, each.__context__, getattr(each, "reason", None)]
+    return iter(seen)
+
+
+def _order(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _chunks(answer: Any) -> Iterator[bytes]:
+    while chunk := answer.raw.read1(_CHUNK):
+        yield chunk
+
+
+def _listened(answer: Any, limit: int) -> Said:
+    frames, said = Frames(), {"stdout": bytearray(), "stderr": bytearray()}
+    whole = True
+    try:
+        for chunk in _chunks(answer):
+            for stream, data in frames.take(chunk):
+                said[stream] += data
+            if sum(map(len, said.values())) > limit:
+                whole = False
+                break
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+        whole = False
+    return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole)
+
+
+def _entries(answer: Any, limit: int) -> list[tuple[str, bytes]]:
+    frames, found, size = Frames(whole=True), [], 0
+    for chunk in _chunks(answer):
+        for stream, data in frames.take(chunk):
+            found.append((stream, data))
+            size += len(data)
+        if size > limit:
+            break
+    return found
+
+
+def _bounded(stream: Iterator[bytes], limit: int) -> bytes:
+    found = bytearray()
+    for chunk in stream:
+        found += chunk
+        if len(found) > limit:
+            raise OSError(f"more than {limit} bytes")
+    return bytes(found)

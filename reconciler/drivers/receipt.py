@@ -1,0 +1,194 @@
+"""The receipt of a command in a container: a folder there that says whether it was started, runs, and how it ended.
+
+`mkdir` of the folder is the fence: whoever makes it runs the command, nobody else ever. `rc`, written by rename, is the
+proof of its end; its output lies beside it, the beginning and the end of what was too much. All programs here are
+constant text for `sh`, and what they are about comes as positional words: nothing is ever spliced into them.
+"""
+
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FOLDERS = "/var/tmp /tmp /run /dev/shm"  # noqa: S108  # of the container: what every image has
+"""Where receipts are looked for, and made in the first that can be written. The first two outlive a restart."""
+LASTING = FOLDERS.split()[:2]
+PART = 1 << 20
+"""Bytes of each stream that one look brings."""
+TAIL = 256 << 10
+FENCED = 97
+NOWHERE = 98
+_WORDS = "mkdir mv rm cat tail head wc tr grep"
+
+_FIND = f"""
+n=$1
+d=
+for b in {FOLDERS}; do [ -d "$b/$n" ] && d=$b/$n && break; done
+size() {{ [ -f "$1" ] && wc -c <"$1" || echo 0; }}
+says() {{ tr '\\0' '\\n' <"$1" 2>/dev/null | grep -qxF "$2"; }}
+leader() {{ [ -f "$d/pid" ] && read -r l <"$d/pid" && says "/proc/$l/cmdline" "run:$n"; }}
+alive() {{
+  leader && return 0
+  for p in /proc/[0-9]*; do
+    says "$p/environ" "RECONCILER_RECEIPT=$n" && return 0
+    says "$p/cmdline" "run:$n" && return 0
+  done
+  return 1
+}}
+part() {{ cat "$1" "$1.tail" 2>/dev/null | tail -c "+$(($2 + 1))" | head -c {PART}; }}
+report() {{
+  s=none c=-
+  if [ -n "$d" ]; then
+    s=lost
+    if [ -f "$d/rc" ]; then read -r c <"$d/rc"; s=ended; [ -f "$d/done" ] || s=ending
+    elif [ -f "$d/forbidden" ]; then s=forbidden
+    elif alive; then s=running
+    fi
+    if [ "$s" = lost ] && [ -f "$d/rc" ]; then read -r c <"$d/rc"; s=ending; fi
+  fi
+  echo "receipt $s $c $(($(size "$d/out"))) $(($(size "$d/out.tail"))) $(($(size "$d/err"))) $(($(size "$d/err.tail")))"
+  [ -z "$d" ] || {{ part "$d/out" "$1"; part "$d/err" "$2" >&2; }}
+}}
+"""
+
+RUN = f"""{_FIND.replace("n=$1", "n=${1#run:}")}
+most=$2
+shift 2
+[ -z "$d" ] || exit {FENCED}
+u=$(umask)
+umask 077
+for b in {FOLDERS}; do
+  mkdir "$b/$n" 2>/dev/null && d=$b/$n && break
+  [ -d "$b/$n" ] && exit {FENCED}
+done
+[ -n "$d" ] || exit {NOWHERE}
+echo $$ >"$d/pid"
+keep() {{
+  trap '' TERM INT HUP
+  exec 2>/dev/null
+  (ulimit -c 0; ulimit -f "$most"; exec cat >"$1")
+  tail -c {TAIL} >"$1.new"
+  [ -s "$1.new" ] && mv "$1.new" "$1.tail"
+}}
+ran() {{
+  umask "$u"
+  RECONCILER_RECEIPT=$n "$@" </dev/null
+  c=$?
+  umask 077
+  echo $c >"$d/rc.new" && mv "$d/rc.new" "$d/rc"
+}}
+{{ ran "$@" 2>&1 >&3 3>&- | keep "$d/err" 3>&-; }} 3>&1 | keep "$d/out"
+: >"$d/done"
+report 0 0
+read -r c <"$d/rc"
+exit "$c"
+"""
+"""`sh -c RUN rc run:NAME BLOCKS COMMAND…`: run it with a receipt of up to BLOCKS of 512 bytes a stream, then report."""
+
+LOOK = f"""{_FIND}
+report "$2" "$3"
+"""
+"""`sh -c LOOK rc NAME OUT ERR`: what has become of it, and its output from these places on."""
+
+FORBID = f"""{_FIND}
+umask 077
+if [ -z "$d" ]; then
+  for b in {FOLDERS}; do mkdir "$b/$n" 2>/dev/null && d=$b/$n && : >"$d/forbidden" && break; done
+fi
+report 0 0
+"""
+"""`sh -c FORBID rc NAME`: from now on it can not be started, if it was not."""
+
+SIGNAL = f"""{_FIND}
+signal=$2
+session=
+leader && session=$l
+for p in /proc/[0-9]*; do
+  i=${{p#/proc/}}
+  [ "$i" = $$ ] && continue
+  says "$p/cmdline" "run:$n" && continue
+  read -r line 2>/dev/null <"$p/stat" || continue
+  set -- ${{line##*) }}
+  [ "$1" = Z ] && continue
+  [ -n "$session" ] && [ "$4" = "$session" ] || says "$p/environ" "RECONCILER_RECEIPT=$n" || continue
+  if [ "$signal" = 0 ]; then echo "$i"; else kill "-$signal" "$i" 2>/dev/null; fi
+done
+exit 0
+"""
+"""`sh -c SIGNAL rc NAME SIGNAL`: to the command and all that came of it; signal 0 names them instead."""
+
+ABLE = f"""
+for w in {_WORDS}; do command -v "$w" >/dev/null || exit 1; done
+for b in {FOLDERS}; do
+  mkdir "$b/$1" 2>/dev/null || continue
+  rm -r "$b/$1" && echo "able $b" && exit 0
+done
+exit 1
+"""
+"""`sh -c ABLE rc NAME`: whether a command can leave a receipt here, and in which folder."""
+
+REMOVE = f"""
+for n in "$@"; do
+  for b in {FOLDERS}; do rm -rf "$b/$n".*; done
+done
+"""
+"""`sh -c REMOVE rc NAME…`: the receipts of all calls of these attempts go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a receipt says. `state`: none, running, ending (its output may still come), ended, forbidden or lost.
+
+    Sizes are in bytes; output is counted without what was dropped between its head and its tail.
+    """
+
+    state: str
+    code: int | None
+    sizes: dict[str, int]
+    tails: dict[str, int]
+    parts: dict[str, bytes]
+
+    @property
+    def over(self) -> bool:
+        """Whether the command has ended and said how."""
+        return self.code is not None
+
+
+def words(program: str, *arguments: str) -> Sequence[str]:
+    """The command line that runs `program` with these positional words."""
+    return ("sh", "-c", program, "rc", *arguments)
+
+
+def read_report(stdout: bytes, stderr: bytes) -> Report | None:
+    """The report that a program printed; None for anything else. A part is what follows, from where it was asked for."""
+    line, _, rest = stdout.partition(b"\n")
+    found = line.split()
+    if len(found) != 7 or found[0] != b"receipt":
+        return None
+    try:
+        code = None if found[2] == b"-" else int(found[2])
+        out, out_tail, err, err_tail = map(int, found[3:])
+    except ValueError:
+        return None
+    sizes, tails = {"stdout": out, "stderr": err}, {"stdout": out_tail, "stderr": err_tail}
+    return Report(found[1].decode(errors="replace"), code, sizes, tails, {"stdout": rest, "stderr": stderr})
+
+
+def from_archive(raw: bytes) -> Report:
+    """The report of a receipt whose container does not run, from the folder as a tar archive. Raises ValueError."""
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+            for member in archive:
+                opened = archive.extractfile(member) if member.isfile() else None
+                if opened:
+                    files[member.name.rpartition("/")[2]] = opened.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"the receipt cannot be read: {error}") from None
+    names = {"stdout": "out", "stderr": "err"}
+    sizes = {stream: len(files.get(name, b"")) for stream, name in names.items()}
+    tails = {stream: len(files.get(f"{name}.tail", b"")) for stream, name in names.items()}
+    parts = {stream: files.get(name, b"") + files.get(f"{name}.tail", b"") for stream, name in names.items()}
+    text = files.get("rc", b"").strip()
+    code = int(text) if text.isdigit() else None
+    return Report("ended" if code is not None else "lost", code, sizes, tails, parts)
