@@ -21,7 +21,7 @@ from definitions.models import Trigger
 from definitions.repins import changed_since, repinned_tasks
 from definitions.revision import Revision, Source, SourceUnavailable, Tree
 from reconciler.inbox import Inbox
-from reconciler.last_good import LastGood, remembered
+from reconciler.last_good import LastGood, remembered, somebody
 from reconciler.plan.acceptance import Refused, refusal
 from reconciler.secrets.provider import SecretChain
 from state.changes import Activated, SourceReported
@@ -142,13 +142,20 @@ class Follower:
         return self._source.changed(before, revision.commit) if wanted and before else frozenset()
 
     def _with_origins(self, tree: Tree) -> Tree:
-        """The tree with who brought each file that is new, changed or gone since the revision in force."""
-        before = self._library.tree.blobs if self._library else {}
-        paths = {path for path, blob in tree.blobs.items() if before.get(path) != blob} | (
-            before.keys() - tree.blobs.keys()
-        )
-        old = self._record.commit if self._library else None
-        return replace(tree, origins=self._source.origins(paths, old, tree.revision.commit))
+        """The tree with who changed each file last, also those that are gone: what is known stays, the rest is looked up.
+
+        Where that is further back than a source looks, the people are unknown, and not those of the tip.
+        """
+        tip, library = tree.revision, self._library
+        if library:
+            before, kept = library.tree.blobs, library.tree.origins
+            news = {path for path in before.keys() | tree.blobs.keys() if before.get(path) != tree.blobs.get(path)}
+            found = self._source.origins(news, self._record.commit, tip.commit)
+            return replace(tree, origins={**kept, **dict.fromkeys(news, tip), **found})
+        rows = {path: row for (path, _), row in self._rows.items()}
+        found = self._source.origins(rows.keys() | tree.blobs.keys(), None, tip.commit)
+        unknown = (tree.blobs.keys() | rows.keys()) - found.keys()
+        return replace(tree, origins={path: somebody(tip, rows.get(path), tree) for path in unknown} | dict(found))
 
     # -- in the loop's thread ----------------------------------------------------------------------------------------
 

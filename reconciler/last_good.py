@@ -5,6 +5,7 @@ compared with it and nothing removed, but triggers go on (design.md, rule 3).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from definitions.definition import Definition
@@ -48,6 +49,17 @@ def remembered(source: SourceRecord, rows: Iterable[DefinitionRecord]) -> tuple[
     """The revision of `source` that is in force, and all that its rows remember of it."""
     people = (source.author, source.email, source.author, source.subject)
     revision = Revision(source.name, source.commit, *people, source.committed_at or source.activated_at or _LONG_AGO)
-    good = LastGood(rows)
+    rows = list(rows)
+    good, origins = LastGood(rows), {row.path: _nameless(revision, row.commit) for row in rows}
     unread = tuple(Problem(path, 1, 1, "E-UNREAD", "the source could not be read yet") for path in good)
-    return revision, build(Tree(revision, {}, unread), lambda _: iter(()), good=good)
+    return revision, build(Tree(revision, {}, unread, origins), lambda _: iter(()), good=good)
+
+
+def somebody(tip: Revision, row: DefinitionRecord | None, tree: Tree) -> Revision:
+    """What is left to say of a file of `tree` whose last change was not found: since when its bytes are known."""
+    blob = tree.blobs.get(row.path) if row else None
+    return _nameless(tip, row.commit if row and blob and blob.oid == row.blob else tip.commit)
+
+
+def _nameless(revision: Revision, commit: str) -> Revision:
+    return replace(revision, commit=commit, author="", email="", committer="", subject="", signer=None)

@@ -21,6 +21,7 @@ from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
 from state.records import (
     AttemptRecord,
+    Cause,
     DefinitionRecord,
     Event,
     Origin,
@@ -142,7 +143,7 @@ def attempt(record: AttemptRecord, task_name: str = "") -> Document:
 
 def event(record: Event, identity: tuple[str, str] = ("", "")) -> Document:
     """One state change with its cause. `identity` is (namespace, name) of its task or trigger, empty if that is gone."""
-    cause, of_trigger = record.cause, record.subject == "trigger"
+    of_trigger = record.subject == "trigger"
     return {
         "sequence": record.sequence,
         "at": moment(record.at),
@@ -157,12 +158,7 @@ def event(record: Event, identity: tuple[str, str] = ("", "")) -> Document:
         "after": record.after,
         "reason": record.reason,
         "message": record.message,
-        "cause": {
-            "kind": cause.kind,
-            "reference": cause.reference,
-            "author": cause.author,
-            "message": cause.message,
-        },
+        "cause": _cause(record.cause),
         "hash": record.hash,
     }
 
@@ -260,6 +256,8 @@ def _task_status(record: TaskRecord, reason: str, message: str, finish: datetime
         "deadline": moment(record.deadline),
         "outputs": record.outputs,
         "control": dict(record.control),
+        "asked": {part: _cause(cause) for part, cause in record.asked.items()},
+        "repinned": record.repinned,
         "deletePolicy": record.delete_policy,
         "source": {"name": record.source, "trigger": record.trigger, **_origin(record.origin)},
     }
@@ -275,6 +273,10 @@ def _origin(origin: Origin) -> Document:
         "subject": origin.subject,
         "signer": origin.signer,
     }
+
+
+def _cause(cause: Cause) -> Document:
+    return {"kind": cause.kind, "reference": cause.reference, "author": cause.author, "message": cause.message}
 
 
 def _pin(pin: Pin) -> Document:

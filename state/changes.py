@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
+from state.asking import asked_anew
 from state.copies import replace
 from state.phases import (
     ENDED_ATTEMPTS,
@@ -334,8 +335,7 @@ def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskS
 def _called(task: TaskSnapshot, change: Called) -> TaskSnapshot:
     old = _unfinished(task, change.path)
     again = {"resends": old.resends + 1} if change.resend else {"resends": 0, "handle": None}
-    new = replace(old, call=change.call, wake_at=None, **again)
-    return _with_attempt(task, new)
+    return _with_attempt(task, replace(old, call=change.call, wake_at=None, **again))
 
 
 def _cleaned(task: TaskSnapshot, change: Cleaned) -> TaskSnapshot:
@@ -376,7 +376,8 @@ def _told(task: TaskSnapshot, change: Telling, at: datetime) -> tuple[TaskSnapsh
 def _facts(old: TaskRecord, change: Telling) -> dict[str, object]:
     match change:
         case Controlled():
-            return {name: getattr(change, name) for name in ("digest", "control", "conditions", "delete_policy")}
+            said = {name: getattr(change, name) for name in ("digest", "control", "conditions", "delete_policy")}
+            return said | {"asked": asked_anew(old.asked, old.control, change.control, change.cause)}
         case Repinned():
             digests = tuple(pin.digest for pin in change.pins)
             return {"pins": digests, "params": change.params, "repinned": change.commit}
@@ -385,8 +386,7 @@ def _facts(old: TaskRecord, change: Telling) -> dict[str, object]:
         case Held():
             return {"held": change.message, "restored": True}
         case Released():
-            waited = {"reason": "", "message": ""} if old.reason == QUEUED_FOR_TRIGGER else {}
-            return {"behind": "", **waited}
+            return {"behind": "", **({"reason": "", "message": ""} if old.reason == QUEUED_FOR_TRIGGER else {})}
 
 
 def _unfinished(task: TaskSnapshot, path: str) -> AttemptRecord:

@@ -186,6 +186,13 @@ def dismissals(database: Database) -> None:
     database.execute("PRAGMA user_version = 6")
 
 
+@MIGRATIONS()
+def askings(database: Database) -> None:
+    """Who asked for each part of a control."""
+    database.execute("ALTER TABLE tasks ADD COLUMN asked TEXT NOT NULL DEFAULT '{}'")
+    database.execute("PRAGMA user_version = 7")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

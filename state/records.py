@@ -132,6 +132,7 @@ class TaskRecord:
     entered: bool = False  # it has its place in the group; from its begin to its end
     repinned: str = ""  # the commit, as its file names it, whose definitions it continues with
     dismissed: Mapping[str, Json] = field(default_factory=dict)  # of `control`: what does not count, whatever comes
+    asked: Mapping[str, Cause] = field(default_factory=dict)  # by part of the control: who asked for it, see asking.py
 
     @property
     def identity(self) -> Identity:

@@ -7,7 +7,7 @@ columns of its own besides, computed from the record, so that a list can be filt
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
@@ -131,6 +131,10 @@ _CODECS: dict[Any, _Codec] = {
     tuple[Mapping[str, str], ...]: _LIST,
     Origin: _dataclass(Origin),
     Cause: _dataclass(Cause),
+    Mapping[str, Cause]: _Codec(
+        lambda value: to_json({name: asdict(cause) for name, cause in value.items()}) if value else "{}",
+        lambda cell: {name: Cause(**said) for name, said in _decode(cell).items()} if cell != "{}" else {},
+    ),
 }
 
 

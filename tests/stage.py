@@ -13,6 +13,7 @@ from typing import Any
 from definitions.desired import Complete, Desired, Unavailable
 from definitions.library import program_of
 from definitions.program import Program
+from definitions.revision import Revision
 from reconciler.actions import Order, Plan, Verb, place
 from reconciler.drivers.protocol import Observation
 from reconciler.judgement import Report, judge
@@ -69,6 +70,7 @@ class Stage:
     pins: dict[str, Pin] = field(default_factory=dict)
     programs: dict[tuple[str, ...], Program] = field(default_factory=dict)
     history: list[dict[str, bytes]] = field(default_factory=list)
+    origins: dict[str, Revision] = field(default_factory=dict)
     number: int = 0
 
     # -- the world ---------------------------------------------------------------------------------------------------
@@ -82,7 +84,8 @@ class Stage:
         }
         library = self.shelf.commit(files)
         seen = replace(library.tree.revision, **revision)
-        library = replace(library, tree=replace(library.tree, revision=seen))
+        self.origins.update(dict.fromkeys(files, seen))
+        library = replace(library, tree=replace(library.tree, revision=seen, origins=dict(self.origins)))
         self.history.append(dict(self.shelf.files))
         self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold, since=self._since())
         self.hold = False

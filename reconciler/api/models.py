@@ -55,6 +55,15 @@ class TaskMetadata(Model):
     created_at: str
 
 
+class Cause(Model):
+    """Why a state changed, and who stands behind it."""
+
+    kind: str
+    reference: str
+    author: str
+    message: str
+
+
 class TaskSource(Model):
     """Which bytes a task comes from and who committed them; those of `trigger` if one made it, else that is empty."""
 
@@ -121,7 +130,11 @@ class StepStatus(Model):
 
 
 class TaskSummaryStatus(Model):
-    """How far a task is. `message` says in one sentence why it waits."""
+    """How far a task is. `message` says in one sentence why it waits.
+
+    `asked` has the commit behind each part of the control (`state`, `run.N`, `repin`, `steps.PATH.VERB`), but for those
+    that came with the file of the task; `repinned` is the commit whose definitions it continues with, if not its first.
+    """
 
     state: StateName
     reason: str
@@ -135,6 +148,8 @@ class TaskSummaryStatus(Model):
     deadline: str | None
     outputs: JsonValue
     control: dict[str, JsonValue]
+    asked: dict[str, Cause]
+    repinned: str
     delete_policy: str
     source: TaskSource
 
@@ -246,15 +261,6 @@ class Attempt(Object):
     metadata: AttemptMetadata
     spec: AttemptSpec
     status: AttemptStatus
-
-
-class Cause(Model):
-    """Why a state changed, and who stands behind it."""
-
-    kind: str
-    reference: str
-    author: str
-    message: str
 
 
 class Event(Model):

@@ -51,7 +51,8 @@ def _open_steps(steps: Sequence[Answer]) -> list[str]:
 
 def _suspended_by(status: Answer, history: Sequence[Answer]) -> list[str]:
     """Whose commit suspended the task, which is seldom the author of its file."""
-    found = [each for each in history if each.get("subject") == "task" and each.get("after") == "suspended"]
+    own = (each for each in history if each.get("subject") == "task")
+    found = [each for each in own if each.get("after") == "suspended" != each.get("before")]
     if status["state"] != "SUSPENDED" or not found:
         return []
     cause = found[-1].get("cause") or {}
@@ -63,7 +64,7 @@ def _suspended_by(status: Answer, history: Sequence[Answer]) -> list[str]:
 def facts(task: Answer) -> list[str]:
     """Where a task comes from and what it says about itself."""
     status = task["status"]
-    found = [f"desired by: {_origin(status.get('source') or {})}"]
+    found = _desired(status, task["metadata"]["run"])
     if outputs := render.values(status.get("outputs")):
         found.append(f"outputs: {outputs}")
     said = [each for each in status.get("conditions") or () if each.get("message")]
@@ -71,13 +72,38 @@ def facts(task: Answer) -> list[str]:
     return [render.inert(line) for line in found]
 
 
+def _desired(status: Answer, number: int) -> list[str]:
+    """Who asked for the run and who wrote the bytes that it began with: often one commit, and not always."""
+    source, asked = status.get("source") or {}, status.get("asked") or {}
+    run, repin = asked.get(f"run.{number}") or {}, asked.get("repin")
+    found = [f"desired by: {_origin(source)}"]
+    if run.get("kind") == "commit" and run["reference"] != source.get("commit"):
+        found = [f"desired by: {_place(source)} at {_by(run)}", f"as written at: {_at(source)}"]
+    if pinned := status.get("repinned"):
+        who = f", asked for at {_by(repin)}" if repin and (status.get("control") or {}).get("repin") == pinned else ""
+        found.append(f"continues with: the definitions at {short(pinned)}{who}")
+    return found
+
+
 def _origin(source: Answer) -> str:
+    return f"{_place(source)} at {_at(source)}"
+
+
+def _place(source: Answer) -> str:
     trigger = f"the trigger {source['trigger']} in " if source.get("trigger") else ""
-    place = trigger + (source.get("path") or "?")
-    subject = f" “{source['subject']}”" if source.get("subject") else ""
-    author = f" by {source['author']}" if source.get("author") else ""
-    blob = f" (blob {short(source['blob'])})" if source.get("blob") else ""
-    return f"{place} at {short(source.get('commit')) or '?'}{subject}{author}{blob}"
+    return trigger + (source.get("path") or "?")
+
+
+def _at(source: Answer) -> str:
+    """Commit, subject, author and blob."""
+    said = {"reference": source.get("commit"), "message": source.get("subject"), "author": source.get("author")}
+    return _by(said) + (f" (blob {short(source['blob'])})" if source.get("blob") else "")
+
+
+def _by(cause: Answer) -> str:
+    subject = f" “{cause['message']}”" if cause.get("message") else ""
+    author = f" by {cause['author']}" if cause.get("author") else ""
+    return f"{short(cause.get('reference')) or '?'}{subject}{author}"
 
 
 def _change(event: Answer) -> str:

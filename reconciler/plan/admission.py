@@ -13,7 +13,7 @@ from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
 from reconciler.plan.control import CONTROL_CONDITIONS
-from reconciler.plan.entry import Wish, control_json, enter, wish_of, wish_of_trigger
+from reconciler.plan.entry import Wish, brought_by, control_json, enter, wish_of, wish_of_trigger
 from reconciler.plan.sayings import of_its_run, written_before, written_for
 from state.changes import Controlled, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
@@ -61,7 +61,7 @@ class _Desk:
         file = self.library.task(*identity)
         runs = self.observed.runs(identity)
         latest = runs[-1] if runs else None
-        self.cause = self._cause(file.path if file else latest.record.origin.path if latest else "")
+        self.cause = brought_by(self.desired, file.path if file else latest.record.origin.path if latest else "")
         if file is None:
             self._without_file(latest)
             return
@@ -90,11 +90,11 @@ class _Desk:
 
     def _wish(self, file: Definition, task: Task, latest: TaskSnapshot | None) -> Wish | None:
         """The run that a file desires; without a spec the file controls a run of a trigger, which knows the spec."""
+        told = latest.record if latest else None
         if task.spec is not None:
-            return wish_of(file, task, task.spec, self.cause)
-        trigger = latest.record.trigger if latest else ""
-        made = self.library.trigger(file.namespace, trigger) if trigger else None
-        return wish_of_trigger(made, file.name, self.cause, file) if made else None
+            return replace(wish_of(file, task, task.spec, self.cause), told=told)
+        made = self.library.trigger(file.namespace, told.trigger) if told and told.trigger else None
+        return replace(wish_of_trigger(made, file.name, self.cause, file), told=told) if made else None
 
     def _controls_nothing(self, file: Definition, latest: TaskSnapshot | None, task: Task) -> None:
         """A file without a spec, and no trigger that is in force to say what it runs."""
@@ -113,7 +113,8 @@ class _Desk:
         record = latest.record
         made = self.library.trigger(record.namespace, record.trigger) if record.trigger else None
         if made and not record.pins and record.phase in UNRESOLVED:
-            self._admit(wish_of_trigger(made, record.name, self.cause, None), record)
+            wish = wish_of_trigger(made, record.name, self.cause, None)
+            self._admit(replace(wish, told=record), record)
         elif record.trigger and self.desired.removes:
             self._let_go(latest)
         elif self.desired.removes:
@@ -125,11 +126,6 @@ class _Desk:
         if record.live and (record.digest, record.control, record.conditions) != ("", {}, {}):
             change = Controlled(record.uid, "", {}, {}, "finish", self.cause)
             self._do("~", record, "the file that controlled it was removed", change)
-
-    def _cause(self, path: str) -> Cause:
-        """The commit that changed the file, not the one that happened to be the tip."""
-        brought = self.library.tree.origin(path)
-        return Cause("commit", brought.commit, brought.author, brought.subject)
 
     def _ran(self, identity: Identity, uid: str, run: int, runs: list[TaskSnapshot]) -> bool:
         gone = self.observed.snapshot.runs.get(identity, ())

@@ -15,17 +15,18 @@ from reconciler.plan.reopening import reopened
 from reconciler.plan.sayings import Remark, Said, sayings
 from reconciler.plan.verdict import APPROVED, RESOLVED, RETRIED, SKIPPED, Fits, verdict
 from reconciler.position import Position
+from state.asking import asked_by
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
 from state.phases import Signal, StepPhase, TaskPhase
 from state.records import Cause, Json, TaskSnapshot
 
 
-def answers(task: TaskSnapshot, program: Program | None, cause: Cause, now: datetime) -> Iterator[Action]:
+def answers(task: TaskSnapshot, program: Program | None, now: datetime) -> Iterator[Action]:
     """What takes effect now of all that the control of `task` says about its steps."""
     for said in sayings(task.record.control):
         found = verdict(task, program, said)
         if isinstance(found, Fits) and program is not None:
-            action = _answered(task, program, said, found, cause, now)
+            action = _answered(task, program, said, found, now)
             for change in action.changes:
                 task, _ = apply_one(task, cast("OwnChange", change), now)
             yield action
@@ -39,7 +40,8 @@ def remarks(task: TaskSnapshot, program: Program | None) -> Iterator[tuple[Said,
             yield said, found
 
 
-def _answered(task: TaskSnapshot, program: Program, said: Said, fits: Fits, cause: Cause, now: datetime) -> Action:
+def _answered(task: TaskSnapshot, program: Program, said: Said, fits: Fits, now: datetime) -> Action:
+    cause = asked_by(task.record, str(said))
     sign, what, change = _CHANGES[said.verb](said.about, fits, cause)
     changes: list[OwnChange] = [change]
     if change.signal is Signal.FAIL:

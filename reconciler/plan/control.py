@@ -4,7 +4,7 @@ Suspend, resume, revoke, and the answers about steps take effect when they fit. 
 or not yet is a condition of the task, which goes when that is over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import cast
 
@@ -14,6 +14,7 @@ from reconciler.actions import Action, Sign
 from reconciler.plan.answers import answers, remarks
 from reconciler.plan.repinning import repin_verdict
 from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, dismissals
+from state.asking import asked_by
 from state.changes import Noted, OwnChange, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, TaskRecord, TaskSnapshot
@@ -21,46 +22,43 @@ from state.records import Cause, TaskRecord, TaskSnapshot
 CONTROL_CONDITIONS = frozenset({PENDING, REFUSED, STALE})
 """What is said here; the other conditions of a task come from comparing its file."""
 
+PLAN = Cause("plan")
+
 MINUTES = "%Y-%m-%dT%H:%MZ"
 """A time in UTC as files write it."""
 
 
-def control(task: TaskSnapshot, program: Program | None, cause: Cause, now: datetime) -> Iterator[Action]:
+def control(task: TaskSnapshot, program: Program | None, now: datetime) -> Iterator[Action]:
     """What the recorded control of a task asks for and its rows do not show yet."""
-    for action in answers(task, program, cause, now):
+    for action in answers(task, program, now):
         for change in action.changes:
             task, _ = apply_one(task, cast("OwnChange", change), now)
         yield action
-    wanted = _wanted(task.record, cause, now)
+    wanted = _wanted(task.record, now)
     if wanted:
         yield wanted
 
 
-def noted(task: TaskSnapshot, program: Program | None, desired: Desired, cause: Cause, now: datetime) -> Action | None:
+def noted(task: TaskSnapshot, program: Program | None, desired: Desired, now: datetime) -> Action | None:
     """What is to be said of the control as the task stands now, unless that is what is said already.
 
     Where nobody can say what a commit would mean, because the source cannot be asked, what was said of it stays.
     """
     record = task.record
-    found: dict[str, list[str]] = {}
     if record.control.get("repin", record.repinned) != record.repinned and not isinstance(desired, Complete):
         return None
-    pinning = repin_verdict(task, program, desired)
-    if isinstance(pinning, Remark):
-        found[pinning.condition] = [f"repin: {pinning.text}"]
     about_steps = list(remarks(task, program))
-    for condition, text in (
-        *_remarks(record, now),
-        *((each.condition, f"{said}: {each.text}") for said, each in about_steps),
-    ):
-        found.setdefault(condition, []).append(text)
-    mine = {condition: "; ".join(found[condition]) for condition in sorted(found)}
+    found = [*_about_task(task, program, desired, now), *((str(said), each) for said, each in about_steps)]
+    mine: dict[str, str] = {}
+    for part, remark in sorted(found, key=lambda each: each[1].condition):
+        before = f"{mine[remark.condition]}; " if remark.condition in mine else ""
+        mine[remark.condition] = f"{before}{part}: {remark.text}"
     others = {name: text for name, text in record.conditions.items() if name not in CONTROL_CONDITIONS}
     gone = dismissals(about_steps)
     if (others | mine, gone) == (record.conditions, record.dismissed):
         return None
     told = "; ".join(f"{condition}: {text}" for condition, text in mine.items())
-    reason = next(iter(mine), "ControlSettled")
+    cause, reason = _asked_now(record, found), next(iter(mine), "ControlSettled")
     change = Noted(record.uid, others | mine, cause, reason, told.removeprefix(f"{reason}: "), gone)
     return Action(
         "~",
@@ -71,16 +69,27 @@ def noted(task: TaskSnapshot, program: Program | None, desired: Desired, cause: 
     )
 
 
-def cause_of(record: TaskRecord, desired: Desired) -> Cause:
-    """The commit that asks for it: the one that brought the file as it is; without a file the one that began the run."""
-    file = desired.library.task(*record.identity) if isinstance(desired, Complete) else None
-    if file is None or not isinstance(desired, Complete):
-        return Cause("commit", record.origin.commit, record.origin.author, record.origin.subject)
-    brought = desired.library.tree.origin(file.path)
-    return Cause("commit", brought.commit, brought.author, brought.subject)
+def _about_task(
+    task: TaskSnapshot, program: Program | None, desired: Desired, now: datetime
+) -> Iterator[tuple[str, Remark]]:
+    """What does not count of the control of the whole task, each with the part that it is about."""
+    pinning = repin_verdict(task, program, desired)
+    if isinstance(pinning, Remark):
+        yield "repin", pinning
+    if remark := _about_until(task.record, now):
+        yield "until", remark
 
 
-def _wanted(record: TaskRecord, cause: Cause, now: datetime) -> Action | None:
+def _asked_now(record: TaskRecord, found: Iterable[tuple[str, Remark]]) -> Cause:
+    """Who said what is remarked on for the first time; where only less is to be said than before, nobody's word did that."""
+    for part, remark in found:
+        if f"{part}: {remark.text}" not in record.conditions.get(remark.condition, ""):
+            return asked_by(record, "state" if part == "until" else part)
+    return PLAN
+
+
+def _wanted(record: TaskRecord, now: datetime) -> Action | None:
+    cause = asked_by(record, "state")
     wanted, reason = record.control.get("state", "running"), str(record.control.get("reason", ""))
     until = _until(record)
     over = until is not None and until <= now
@@ -101,14 +110,14 @@ def _until(record: TaskRecord) -> datetime | None:
     return datetime.fromisoformat(until).astimezone(UTC) if isinstance(until, str) else None
 
 
-def _remarks(record: TaskRecord, now: datetime) -> Iterator[tuple[str, str]]:
+def _about_until(record: TaskRecord, now: datetime) -> Remark | None:
+    """Why the time at which a suspension would end means nothing; None if it does, or there is none."""
     until, state = _until(record), record.control.get("state", "running")
     if until is None or not record.live:
-        return
+        return None
     if state != "suspended":
-        yield REFUSED, f"until: it has a meaning only with `state: suspended`, and this says `state: {state}`"
-    elif until <= now:
-        yield STALE, f"until: {until:{MINUTES}} is over, so the task is not suspended"
+        return Remark(REFUSED, f"it has a meaning only with `state: suspended`, and this says `state: {state}`")
+    return Remark(STALE, f"{until:{MINUTES}} is over, so the task is not suspended") if until <= now else None
 
 
 def _action(

@@ -18,6 +18,7 @@ from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import pins_of
 from reconciler.plan.scope import workflow_group
+from state.asking import asked_anew, asked_by
 from state.changes import QUEUED_FOR_TRIGGER, Admitted, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Json, Origin, Pin, TaskRecord, task_uid
@@ -39,6 +40,9 @@ class Wish:
     behind: str = ""  # the run whose end it waits for
     at: datetime | None = None  # the time of its slot, if it has one
     dismissed: Mapping[str, Json] = field(default_factory=dict)  # of its control: what was there for the run before
+    origin: Origin | None = None  # where `file` comes from, if that is known better than from the revision
+    word: Cause | None = None  # who wrote its control, if not who asked for the run
+    told: TaskRecord | None = None  # its run before, or the row of this one that waits: what it was told already
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +59,10 @@ def wish_of(file: Definition, task: Task, spec: TaskSpec, cause: Cause) -> Wish:
     return Wish(file, file.name, spec, *said)
 
 
-def wish_of_trigger(
-    file: Definition,
-    name: str,
-    cause: Cause,
-    controlled: Definition | None,
-    behind: str = "",
-    at: datetime | None = None,
-) -> Wish:
+def wish_of_trigger(file: Definition, name: str, cause: Cause, controlled: Definition | None) -> Wish:
     """What a trigger desires: its task called `name`, which the task file `controlled` may control."""
     trigger = cast("Trigger", file.model)
-    wish = Wish(file, name, trigger.spec.task, trigger.metadata, cause, trigger=file.name, behind=behind, at=at)
+    wish = Wish(file, name, trigger.spec.task, trigger.metadata, cause, trigger=file.name)
     if controlled is None:
         return wish
     task = cast("Task", controlled.model)
@@ -76,7 +73,9 @@ def enter(desired: Complete, wish: Wish, now: datetime, waiting: TaskRecord | No
     """Make the run, or the row that waits for a definition which is rejected at the moment; `waiting` is that row."""
     if waiting:
         wish = replace(wish, behind=waiting.behind, dismissed=waiting.dismissed)
-    record = _record(desired, wish, now)
+    asked = _asked(wish)
+    wish = replace(wish, cause=asked.get(f"run.{wish.control.run}", wish.cause))
+    record = replace(_record(desired, wish, now), asked=asked)
     if waiting and waiting.restored:
         record = replace(record, held=waiting.held, restored=True)
     if blocked := desired.library.unresolved(wish.file):
@@ -89,6 +88,25 @@ def enter(desired: Complete, wish: Wish, now: datetime, waiting: TaskRecord | No
     if desired.hold and not wish.trigger:
         record = replace(record, phase=TaskPhase.UNADOPTED, reason="Unadopted")
     return Entry((_bound(record, program, wish, pins),), {record.pins: program})
+
+
+def _asked(wish: Wish) -> Mapping[str, Cause]:
+    """Who asked for what of the new run; for the run itself where that is not who brought the bytes of its file."""
+    told, control, own = wish.told, control_json(wish.control), f"run.{wish.control.run}"
+    before: tuple[Mapping[str, Cause], Mapping[str, Json]] = (told.asked, told.control) if told else ({}, {})
+    found = asked_anew(*before, control, wish.word or wish.cause)
+    asked = {part: cause for part, cause in found.items() if part == own or not part.startswith("run.")}
+    if told and told.run == wish.control.run:
+        asked[own] = asked_by(told, own)
+    elif wish.cause.kind != "commit":
+        asked[own] = wish.cause
+    return asked
+
+
+def brought_by(desired: Complete, path: str) -> Cause:
+    """The commit that changed the file at `path` last, not the one that happens to be the tip."""
+    brought = desired.library.tree.origin(path)
+    return Cause("commit", brought.commit, brought.author, brought.subject)
 
 
 def origin_of(desired: Complete, file: Definition) -> Origin:
@@ -138,7 +156,7 @@ def _record(desired: Complete, wish: Wish, now: datetime) -> TaskRecord:
         run=run,
         kind="Workflow" if wish.spec.workflow else "Job",
         target=wish.spec.workflow or wish.spec.job or "",
-        origin=origin_of(desired, file),
+        origin=wish.origin or origin_of(desired, file),
         digest=wish.digest,
         spec_digest=file.spec_digest,
         pins=(),

@@ -21,6 +21,7 @@ from reconciler.plan.reopening import reopened
 from reconciler.plan.sayings import PENDING, REFUSED, Remark
 from reconciler.plan.verdict import closed
 from reconciler.position import Position, locate
+from state.asking import asked_by
 from state.changes import OwnChange, Repinned, StepAdvanced, apply_one
 from state.phases import ACTIVE_STEPS, Signal, StepPhase, TaskPhase
 from state.records import EXIT, Cause, Json, StepRecord, TaskSnapshot
@@ -73,14 +74,12 @@ class Repinning:
     program: Program
 
 
-def repinning(
-    task: TaskSnapshot, program: Program | None, desired: Desired, cause: Cause, now: datetime
-) -> Repinning | None:
+def repinning(task: TaskSnapshot, program: Program | None, desired: Desired, now: datetime) -> Repinning | None:
     """What is to be done because `repin` fits now; None if nothing is."""
     found = repin_verdict(task, program, desired)
     if not isinstance(found, Repin):
         return None
-    record, commit = task.record, str(task.record.control["repin"])
+    record, commit, cause = task.record, str(task.record.control["repin"]), asked_by(task.record, "repin")
     changes: list[OwnChange] = [Repinned(record.uid, pins_of(found.closure), found.params, commit, cause)]
     task, _ = apply_one(task, changes[0], now)
     changes += _begun_anew(task, found.program, cause, now)

@@ -17,7 +17,7 @@ from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
 from reconciler.plan.due import Slot, due, inputs_digest, next_time, passed, schedule_of, spec_of, times
-from reconciler.plan.entry import Entry, enter, origin_of, wish_of_trigger
+from reconciler.plan.entry import Entry, brought_by, enter, origin_of, wish_of_trigger
 from state.changes import Admitted, Released, TaskAdvanced
 from state.phases import Signal, TaskPhase, TriggerPhase
 from state.records import Cause, Identity, TaskRecord, TriggerRecord, Uid
@@ -27,6 +27,9 @@ QUEUE = 100
 """So many tasks of one trigger wait for each other at the most."""
 CLOCK_BACK = timedelta(hours=1)
 """A clock that went back further than this was wrong before: the trigger begins anew at what it says now."""
+
+_OF_TIME = frozenset({"ClockBack", "Scheduled"})
+"""What is said of a trigger although its file says nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class _Desk:
             TriggerPhase.UNADOPTED: "does not fire before `reconciler adopt`",
             TriggerPhase.SUSPENDED: f"begins suspended: {record.message}",
         }
-        self._tell("+", record, "Introduced", standing.get(phase, f"begins{_ahead(record)}"), file)
+        self._tell("+", record, "Introduced", standing.get(phase, f"begins{_ahead(record)}"))
 
     def _begin_anew(self, file: Definition, old: TriggerRecord) -> None:
         """Its times are others than before: what lies between the last decision and now was never one of them."""
@@ -99,7 +102,7 @@ class _Desk:
         phase = old.phase if old.phase is TriggerPhase.UNADOPTED else _wanted(file)
         said = replace(old, digest=file.digest, origin=origin_of(self.desired, file), phase=phase)
         record = self._afresh(file, said)
-        self._tell("~", record, reason, f"begins anew{_ahead(record)}", file)
+        self._tell("~", record, reason, f"begins anew{_ahead(record)}")
 
     def _afresh(self, file: Definition, record: TriggerRecord) -> TriggerRecord:
         """`record` with nothing behind it: whatever there is now has been seen."""
@@ -129,7 +132,7 @@ class _Desk:
         said = self._placed(file, said)
         reason = "Resumed" if resumed else said.reason or "Changed"
         what = {"Resumed": f"resumed{_ahead(said)}", "Suspended": f"suspended: {said.message}"}
-        self._tell("~", said, reason, what.get(reason, f"its file changed{_ahead(said)}"), file)
+        self._tell("~", said, reason, what.get(reason, f"its file changed{_ahead(said)}"))
         return said
 
     def _skip_suspended(self, file: Definition, record: TriggerRecord) -> TriggerRecord:
@@ -138,13 +141,12 @@ class _Desk:
         missed = passed(slots, record.decided, self.now) if slots else None
         if missed is None:
             return replace(record, decided=self.now)
-        slot = Slot(f"{missed.first:%Y%m%dT%H%M%SZ}", self.now, "", self._of_file(file))
+        slot = Slot(f"{missed.first:%Y%m%dT%H%M%SZ}", self.now, "", brought_by(self.desired, file.path))
         return self._skip(record, slot, "Suspended", f"it was suspended: {missed.text}")
 
     def _end(self, record: TriggerRecord, why: str) -> None:
         gone = replace(record, phase=TriggerPhase.REMOVED, wake_at=None, reason="Removed", message=why)
-        brought = self.desired.library.tree.origin(record.origin.path)
-        cause = Cause("commit", brought.commit, brought.author, brought.subject)
+        cause = brought_by(self.desired, record.origin.path)
         self._do("-", gone, why, TriggerSeen(gone, cause, "Removed", why))
 
     def _end_strangers(self, identity: Identity, uid: Uid) -> None:
@@ -161,7 +163,7 @@ class _Desk:
             return  # the times of a suspension are skipped as one when it ends
         if record.wake_at != next_time(spec, record.decided) and record.phase is TriggerPhase.ACTIVE:
             record = self._placed(file, record)
-            self._tell("~", record, "Scheduled", f"waits for its next slot{_ahead(record)}", file)
+            self._tell("~", record, "Scheduled", f"waits for its next slot{_ahead(record)}")
         found = due(self.desired, self.observed, file, record, self.now)
         if found.missed:
             until = found.slots[0].decided - timedelta(microseconds=1) if found.slots else self.now
@@ -191,11 +193,16 @@ class _Desk:
 
     def _make(self, file: Definition, record: TriggerRecord, slot: Slot, live: list[TaskRecord]) -> TriggerRecord:
         name = f"{file.name}-{slot.name}"
-        cause = self._of_file(file)
-        cause = Cause("trigger", f"{file.name}@{slot.name}", slot.cause.author or cause.author, slot.cause.message)
+        author = slot.cause.author or record.origin.author
+        cause = Cause("trigger", f"{file.name}@{slot.name}", author, slot.cause.message)
         controlled = self.desired.library.task(file.namespace, name)
-        at = slot.decided if times(spec_of(file)) else None
-        wish = wish_of_trigger(file, name, cause, controlled, live[-1].name if live else "", at)
+        wish = replace(
+            wish_of_trigger(file, name, cause, controlled),
+            behind=live[-1].name if live else "",
+            at=slot.decided if times(spec_of(file)) else None,
+            origin=record.origin,
+            word=brought_by(self.desired, controlled.path) if controlled else None,
+        )
         entry = enter(self.desired, wish, self.now)
         wake = next_time(spec_of(file), slot.decided)
         fired = Fired(record.uid, slot.name, name, slot.decided, slot.seen, wake, slot.cause)
@@ -241,12 +248,9 @@ class _Desk:
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
-    def _of_file(self, file: Definition) -> Cause:
-        brought = self.desired.library.tree.origin(file.path)
-        return Cause("commit", brought.commit, brought.author, brought.subject)
-
-    def _tell(self, sign: Sign, record: TriggerRecord, reason: str, what: str, file: Definition) -> None:
-        self._do(sign, record, what, TriggerSeen(record, self._of_file(file), reason, record.message))
+    def _tell(self, sign: Sign, record: TriggerRecord, reason: str, what: str) -> None:
+        cause = Cause("timer") if reason in _OF_TIME else _of_file(record)
+        self._do(sign, record, what, TriggerSeen(record, cause, reason, record.message))
 
     def _do(self, sign: Sign, record: TriggerRecord, what: str, change: TriggerChange) -> None:
         self.actions.append(
@@ -266,6 +270,11 @@ def _admitted(entry: Entry) -> Iterable[Admitted]:
 
 def _control(file: Definition) -> TriggerControl:
     return cast("Trigger", file.model).control
+
+
+def _of_file(record: TriggerRecord) -> Cause:
+    """The commit that made its file say what it says."""
+    return Cause("commit", record.origin.commit, record.origin.author, record.origin.subject)
 
 
 def _wanted(file: Definition) -> TriggerPhase:

@@ -5,7 +5,7 @@ slices share; and once a plan is written, what it sends is under way, and those 
 at again (`again`, `look`, `freed`), planning again gives nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import cast
 
@@ -15,7 +15,7 @@ from reconciler.observed import Observed
 from reconciler.plan.admission import RUN_WAITING, admission
 from reconciler.plan.beginning import begun
 from reconciler.plan.capacity import grant
-from reconciler.plan.control import cause_of, control, noted
+from reconciler.plan.control import control, noted
 from reconciler.plan.groups import replacing, turns
 from reconciler.plan.progress import progress
 from reconciler.plan.repinning import Repinning, repinning
@@ -26,8 +26,6 @@ from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, TaskRecord, TaskSnapshot, Uid
 
 PLAN = Cause("plan")
-Causes = Mapping[Uid, Cause]
-"""The commit that a control comes from, of the tasks that have one."""
 ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
 """The signals that end a task."""
 
@@ -39,29 +37,29 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     fired = triggers(desired, observed, now)
     observed = observed.knowing(fired.programs).after(Plan(fired.actions).changes, now)
     tasks = observed.snapshot.tasks.values()
-    causes = {task.record.uid: cause_of(task.record, desired) for task in tasks if _spoken_to(task.record)}
-    repins = tuple(_repins(observed, desired, causes, now))
+    spoken = dict.fromkeys(task.record.uid for task in tasks if _spoken_to(task.record))
+    repins = tuple(_repins(observed, desired, spoken, now))
     observed = observed.knowing({each.pins: each.program for each in repins}).after(
         Plan(tuple(each.action for each in repins)).changes, now
     )
-    tasks = observed.snapshot.tasks.values()
-    controls = tuple(each for task in tasks for each in _controlled(task, observed, causes, now))
+    controls = tuple(each for uid in spoken for each in _controlled(uid, observed, now))
     observed = observed.after(Plan(controls).changes, now)
     line = turns(observed, now)
     observed = observed.after(Plan(line.actions).changes, now)
     ends = tuple(replaced(observed))
     observed = observed.after(Plan(ends).changes, now)
-    moves = [move for task in observed.snapshot.tasks.values() for move in _moves(task, observed, causes, now)]
+    tasks = observed.snapshot.tasks.values()
+    moves = [move for task in tasks for move in _moves(task, observed, task.record.uid in spoken, now)]
     granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served)
     first = tuple(begun(observed, granted, now))
     before = (*files.actions, *fired.actions, *(each.action for each in repins), *controls, *line.actions, *ends)
     moved = (*first, *granted, *(action for action in parked if action.changes))
-    settled = observed.after((each for action in moved if action.uid in causes for each in action.changes), now)
+    settled = observed.after((each for action in moved if action.uid in spoken for each in action.changes), now)
     return Plan(
-        (*before, *moved, *_noted(settled, desired, causes, now)),
+        (*before, *moved, *_noted(settled, desired, spoken, now)),
         parked=frozenset(action.uid for action in parked if action.claim is None or action.claim.driver),
         notes=files.notes,
-        again=frozenset((*_awaited(observed, granted), *_repinned_next(settled, desired, causes, now))),
+        again=frozenset((*_awaited(observed, granted), *_repinned_next(settled, desired, spoken, now))),
         served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
         triggers=frozenset(_waited_for(observed, granted)),
         look=line.look | frozenset(_unfinished(granted, parked)),
@@ -74,9 +72,9 @@ def contested(observed: Observed) -> frozenset[str]:
     return frozenset({*replacing(observed), *comers(observed)})
 
 
-def _repinned_next(settled: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Identity]:
+def _repinned_next(settled: Observed, desired: Desired, spoken: Collection[Uid], now: datetime) -> Iterator[Identity]:
     """The files of the runs that can continue with other definitions once this plan is written."""
-    return (settled.snapshot.tasks[each.action.uid].record.identity for each in _repins(settled, desired, causes, now))
+    return (settled.snapshot.tasks[each.action.uid].record.identity for each in _repins(settled, desired, spoken, now))
 
 
 def _spoken_to(record: TaskRecord) -> bool:
@@ -85,39 +83,38 @@ def _spoken_to(record: TaskRecord) -> bool:
     return bool(said) or record.phase is TaskPhase.SUSPENDED
 
 
-def _repins(observed: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Repinning]:
-    for uid, cause in causes.items():
+def _repins(observed: Observed, desired: Desired, spoken: Collection[Uid], now: datetime) -> Iterator[Repinning]:
+    for uid in spoken:
         task = observed.snapshot.tasks[uid]
-        found = repinning(task, observed.programs.get(task.record.pins), desired, cause, now)
+        found = repinning(task, observed.programs.get(task.record.pins), desired, now)
         if found:
             yield found
 
 
-def _controlled(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime) -> Iterator[Action]:
-    cause = causes.get(task.record.uid)
-    if cause:
-        yield from control(task, observed.programs.get(task.record.pins), cause, now)
+def _controlled(uid: Uid, observed: Observed, now: datetime) -> Iterator[Action]:
+    task = observed.snapshot.tasks[uid]
+    return control(task, observed.programs.get(task.record.pins), now)
 
 
-def _noted(observed: Observed, desired: Desired, causes: Causes, now: datetime) -> Iterator[Action]:
+def _noted(observed: Observed, desired: Desired, spoken: Collection[Uid], now: datetime) -> Iterator[Action]:
     """What is to be said of the controls once all this has happened."""
-    for uid, cause in causes.items():
+    for uid in spoken:
         task = observed.snapshot.tasks[uid]
-        action = noted(task, observed.programs.get(task.record.pins), desired, cause, now)
+        action = noted(task, observed.programs.get(task.record.pins), desired, now)
         if action:
             yield action
 
 
-def _moves(task: TaskSnapshot, observed: Observed, causes: Causes, now: datetime) -> Iterator[Action]:
+def _moves(task: TaskSnapshot, observed: Observed, spoken: bool, now: datetime) -> Iterator[Action]:
     record = task.record
     if record.phase is TaskPhase.REVOKING and not record.pins:
         yield _never_begun(record)
     elif record.live and record.pins and not record.in_line and not _waits(record):
-        yield from _progressed(task, observed, causes.get(record.uid), now)
+        yield from _progressed(task, observed, spoken, now)
     yield from _cleaning(task, observed)
 
 
-def _progressed(task: TaskSnapshot, observed: Observed, cause: Cause | None, now: datetime) -> Iterator[Action]:
+def _progressed(task: TaskSnapshot, observed: Observed, spoken: bool, now: datetime) -> Iterator[Action]:
     """As far as a task goes: what happens to a step may be what a commit waited for to say more of it.
 
     Then the walk is made again, over what has been decided but for what needs room: that is asked for at the end.
@@ -127,7 +124,7 @@ def _progressed(task: TaskSnapshot, observed: Observed, cause: Cause | None, now
         walked = progress(task, program, flying.__contains__, observed.snapshot.epoch, now)
         settled = [action for action in walked if action.claim is None]
         after = _after(task, settled, now)
-        answered = tuple(control(after, program, cause, now)) if cause else ()
+        answered = tuple(control(after, program, now)) if spoken else ()
         if not answered:
             yield from walked
             return

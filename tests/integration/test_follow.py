@@ -1,6 +1,6 @@
 """What a revision makes the loop look at: a real store and a real library, and a source that is a mapping of texts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -31,6 +31,7 @@ class Texts:
     broken: str = ""
     history: list[str] = field(default_factory=list)
     tip: str = ""
+    people: dict[str, Revision] = field(default_factory=dict)  # who changed a file last, as far as it can be found
 
     def put(self, **files: str | None) -> None:
         for name, text in files.items():
@@ -61,8 +62,8 @@ class Texts:
     def rewound(self, old: str, new: str) -> bool:
         return False
 
-    def origins(self, paths: object, old: str | None, new: str) -> Mapping[str, Revision]:
-        return {}
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+        return {path: self.people[path] for path in paths if path in self.people}
 
     def close(self) -> None:
         """Nothing is held."""
@@ -138,6 +139,36 @@ async def test_only_task_files_that_say_something_new_are_compared(desk):
 
     assert first.identities == [("demo", "a"), ("demo", "b")]
     assert second.identities == [("demo", "b")]
+
+
+async def test_a_file_keeps_who_changed_it_last_through_revisions_that_leave_it_alone(desk):
+    desk.source.people["a.yaml"] = replace(desk.source.revision(), author="Ann", commit="a1")
+    desk.source.put(a=one("a"))
+    await desk.look()
+    desk.source.people.clear()
+    desk.source.put(b=one("b"))
+
+    news = await desk.look()
+
+    assert isinstance(news.desired, Complete)
+    origin = news.desired.library.tree.origin
+    assert (origin("a.yaml").author, origin("a.yaml").commit) == ("Ann", "a1")
+    assert origin("b.yaml").commit == news.desired.revision.commit
+
+
+async def test_at_a_start_a_file_whose_last_change_is_not_found_is_not_laid_at_the_door_of_the_tip(store, desk):
+    desk.source.put(a=one("a"))
+    before = (await desk.look()).desired.revision.commit
+    desk.source.put(b=one("b"))
+    restarted = Desk(store, desk.source)
+
+    news = await restarted.look()
+    restarted.follower.close()
+
+    assert isinstance(news.desired, Complete)
+    origin = news.desired.library.tree.origin
+    assert (origin("a.yaml").author, origin("a.yaml").commit) == ("", before)
+    assert (origin("b.yaml").author, origin("b.yaml").commit) == ("", news.desired.revision.commit)
 
 
 async def test_the_same_commit_is_read_only_once(desk):

@@ -44,7 +44,7 @@ CREATE TABLE tasks (
   started_at INTEGER, finished_at INTEGER, expected_finish INTEGER, deadline INTEGER,
   state TEXT NOT NULL, live INTEGER NOT NULL, due INTEGER NOT NULL, head TEXT NOT NULL DEFAULT '',
   held TEXT NOT NULL, restored INTEGER NOT NULL CHECK (restored IN (0, 1))
-, "trigger" TEXT NOT NULL DEFAULT '', behind TEXT NOT NULL DEFAULT '', "group" TEXT NOT NULL DEFAULT '', entered INTEGER NOT NULL DEFAULT 0 CHECK (entered IN (0, 1)), repinned TEXT NOT NULL DEFAULT '', dismissed TEXT NOT NULL DEFAULT '{}') STRICT;
+, "trigger" TEXT NOT NULL DEFAULT '', behind TEXT NOT NULL DEFAULT '', "group" TEXT NOT NULL DEFAULT '', entered INTEGER NOT NULL DEFAULT 0 CHECK (entered IN (0, 1)), repinned TEXT NOT NULL DEFAULT '', dismissed TEXT NOT NULL DEFAULT '{}', asked TEXT NOT NULL DEFAULT '{}') STRICT;
 CREATE INDEX tasks_identity ON tasks (name, namespace, run);
 CREATE INDEX tasks_created ON tasks (created_at, number);
 CREATE INDEX tasks_due ON tasks (due, number);

@@ -71,7 +71,8 @@ class Play:
     def _commit(self, said: dict[str, Any]) -> None:
         trailers = tuple(said.pop("trailers", {}).items())
         paths = said.pop("paths", ())
-        self.stage.commit(self._approving(said), paths, trailers=trailers)
+        who = {name: said.pop(word) for word, name in (("by", "author"), ("because", "subject")) if word in said}
+        self.stage.commit(self._approving(said), paths, trailers=trailers, **who)
 
     def _approving(self, said: Any) -> Any:
         """The same with `digest of STEP` as what status shows at that step."""

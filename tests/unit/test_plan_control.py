@@ -285,12 +285,12 @@ def test_every_control_has_an_answer_in_every_state_and_takes_effect_one_time(pa
             said = {"state": state, "reason": "x", "steps": {path: entry, "nope": entry}}
             asked = standing(path, phase, task_phase, held=held, control=said)
 
-            after = done(asked, [*control(asked, PROGRAM, COMMIT, START)])
+            after = done(asked, [*control(asked, PROGRAM, START)])
 
-            assert not list(answers(after, PROGRAM, COMMIT, START)), (phase, entry)
-            told = noted(after, PROGRAM, NOWHERE, COMMIT, START)
-            assert told is None or not noted(done(after, [told]), PROGRAM, NOWHERE, COMMIT, START)
-            assert not list(control(standing(path, phase, task_phase, pins=(), control=said), None, COMMIT, START))[:-1]
+            assert not list(answers(after, PROGRAM, START)), (phase, entry)
+            told = noted(after, PROGRAM, NOWHERE, START)
+            assert told is None or not noted(done(after, [told]), PROGRAM, NOWHERE, START)
+            assert not list(control(standing(path, phase, task_phase, pins=(), control=said), None, START))[:-1]
 
 
 def done(snapshot: TaskSnapshot, actions: list[Any]) -> TaskSnapshot:

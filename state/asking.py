@@ -1,0 +1,43 @@
+"""Whose word each part of a control is: the commit that made it say what it says, whatever came into the file since.
+
+A file changes for many reasons, so the commit that touched it last tells nothing about a part that it left as it was.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from state.records import Cause, Json, TaskRecord
+
+Control = Mapping[str, Json]
+
+
+def asked_anew(asked: Mapping[str, Cause], before: Control, control: Control, cause: Cause) -> Mapping[str, Cause]:
+    """By part, who asked for `control`, which `cause` brought in the place of `before`, which was `asked` for.
+
+    A part that says what it says without a file is nobody's word until one has changed it: see `asked_by`.
+    """
+    old = dict(_parts(before))
+    found = {part: cause for part, cause in asked.items() if part.startswith("run.")}  # runs go on being asked for
+    for part, said in _parts(control):
+        if part not in old or old[part] != said:
+            found[part] = cause
+        elif part in asked:
+            found[part] = asked[part]
+    return found
+
+
+def asked_by(record: TaskRecord, part: str) -> Cause:
+    """Who asked for a part of the control of a run; for one that has not changed since, who asked for the run."""
+    origin = record.origin
+    return record.asked.get(part) or Cause("commit", origin.commit, origin.author, origin.subject)
+
+
+def _parts(control: Control) -> Iterator[tuple[str, Json]]:
+    """What is asked for by one word each. A reason is no part: with another one nothing else is asked for."""
+    yield "state", [control.get("state", "running"), control.get("until")]
+    yield f"run.{control.get('run', 1)}", None
+    if "repin" in control:
+        yield "repin", control["repin"]
+    steps = control.get("steps")
+    for path, entry in steps.items() if isinstance(steps, dict) else ():
+        for verb, about in entry.items() if isinstance(entry, dict) else ():
+            yield f"steps.{path}.{verb}", about
