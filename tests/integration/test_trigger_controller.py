@@ -102,11 +102,9 @@ def test_a_trigger_goes_on_after_a_start_at_which_its_source_is_away(repository,
     with Controller(repository.folder, state, env=clock.env) as second:
         second.until(lambda: "FetchFailed" in str(second.conditions()) or "Not" in str(second.conditions()))
         clock.put(MINUTE)
-        second.until(lambda: decisions(state))
-        slot, outcome = decisions(state)[0]
+        # a minute that passed between the two starts is skipped
+        slot = second.until(lambda: [slot for slot, outcome in decisions(state) if outcome == "fired"])[0]
         second.reaches(f"tick-{slot}", "finished")
-
-    assert outcome == "fired"
 
 
 def test_a_commit_fires_what_watches_its_paths_also_files_that_are_no_definitions(repository, tmp_path):
