@@ -32,7 +32,7 @@ def asked_by(record: TaskRecord, part: str) -> Cause:
 
 
 def _parts(control: Control) -> Iterator[tuple[str, Json]]:
-    """What is asked for by one word each. A reason is no part: with another one nothing else is asked for."""
+    """What is asked for by one word each. With another reason for a state no other state is asked for."""
     yield "state", [control.get("state", "running"), control.get("until")]
     yield f"run.{control.get('run', 1)}", None
     if "repin" in control:

@@ -111,7 +111,7 @@ def test_an_approval_names_who_gave_it_although_others_have_changed_the_file_sin
         approved = f"steps: {{ask: {{approve: {{plan: '{plan}'}}}}}}"
         held = f"state: suspended, reason: CHG-1, {approved}"
         world.commit("Bob", "Retry too early", one=asking("", "steps: {make: {retry: {failed: 1}}}"))
-        wait_for(lambda: "ControlPending" in world.says("why", "one"))
+        wait_for(lambda: "Bob" in world.says("why", "one"))
         world.commit("Carol", "Approve", one=asking("", held))
         wait_for(lambda: world.says("why", "one").startswith("default/one is SUSPENDED"))
     world.commit("Dan", "Go on", one=asking("", approved))
