@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from definitions.documents import read
+from definitions.files import parse_file
+from definitions.problems import Problem
+from definitions.revision import Blob
 from definitions.sources.acceptance import is_definition
 from definitions.sources.folder import FolderSource
 from reconciler.cli.failure import Failure
@@ -63,6 +66,23 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file of ours that is not in force as it stands: its first error, what it may define, and what can be read of it.
+
+    Where not all of it can be read, `names` has more than the documents.
+    """
+
+    error: Problem
+    names: frozenset[str]
+    documents: tuple[Found, ...]
+
+    @property
+    def unread(self) -> bool:
+        """Whether it may hold more than its documents."""
+        return bool(self.names - {each.identity[1] for each in self.documents})
+
+
+@dataclass(frozen=True, slots=True)
 class Checkout:
     """A folder with definition files below `path`, and the repository it belongs to, if commits are to be made there."""
 
@@ -72,11 +92,23 @@ class Checkout:
 
     def documents(self, mark: bytes = b"") -> Iterator[Found]:
         """Every document of ours in the files that contain `mark` or could spell it otherwise. Raises SourceUnavailable."""
+        for blob, data in self._files():
+            if mark in data or _ESCAPE in data:
+                yield from _ours(blob.path, data)
+
+    def rejected(self, *marks: bytes) -> Iterator[Rejected]:
+        """The files that contain `marks` and cannot be in force, whatever the other files say. Raises SourceUnavailable."""
+        for blob, data in self._files():
+            file = parse_file(blob, data, "") if all(mark in data for mark in marks) else None
+            if file and file.broken:
+                error = next(problem for problem in file.problems if not problem.warning)
+                yield Rejected(error, file.names | {stub.name for stub in file.stubs}, tuple(_ours(blob.path, data)))
+
+    def _files(self) -> Iterator[tuple[Blob, bytes]]:
+        """The files that may be ours."""
         source = FolderSource("main", self.root, self.path, lambda: datetime.now(UTC))
         tree = source.tree(source.revision())
-        for blob, data in source.read(list(tree.blobs.values())):
-            if _MARK in data and (mark in data or _ESCAPE in data):
-                yield from _ours(blob.path, data)
+        return ((blob, data) for blob, data in source.read(list(tree.blobs.values())) if _MARK in data)
 
     def below(self, name: str) -> str:
         """The file `name`, which is relative to the definitions, from the root."""

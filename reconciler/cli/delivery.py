@@ -12,6 +12,7 @@ from typing import Any
 from rich.text import Text
 
 from definitions.files import parse_file
+from definitions.problems import Problem
 from definitions.revision import Blob
 from reconciler.cli import render
 from reconciler.cli.amendment import amend
@@ -35,6 +36,16 @@ class Proposal:
     controls: list[Mapping[str, Any]] = field(default_factory=list)  # of those that are changed, as they would be
     fulfilled: list[Found] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)  # files that are not in force, or cannot be changed by a verb
+
+    def add(self, part: "Proposal") -> None:
+        """Let `part`, which is about other files, be a part of this."""
+        self.before |= part.before
+        self.after |= part.after
+        self.refused |= part.refused
+        self.changed += part.changed
+        self.controls += part.controls
+        self.fulfilled += part.fulfilled
 
     def diff(self) -> list[str]:
         """The lines of a unified diff of all files."""
@@ -44,25 +55,45 @@ class Proposal:
 def propose(checkout: Checkout, targets: Sequence[Found], wish: Wish) -> Proposal:
     """What `wish` makes of the files of `targets`.
 
-    Of several targets, those that it makes no sense for are left alone and named. Raises Failure for a single one, and
-    for files that would not be in force.
+    Of several targets, those that it makes no sense for are left alone and named, and so are files that cannot be
+    changed or would not be in force. Raises Failure for a single one.
     """
-    proposal = Proposal()
-    for target in targets:
+    proposal, alone = Proposal(), len(targets) == 1
+    for path, those in _by_file(targets).items():
+        part = Proposal()
         try:
-            wanted = wish.change(target.title, target.control)
+            for target in those:
+                _propose(checkout, part, target, wish, alone=alone)
+            if path in part.after:
+                require_valid(path, part.after[path])
         except Failure as error:
-            if len(targets) == 1:
+            if alone:
                 raise
-            proposal.refused[target.title] = str(error)
-            continue
-        if dict(wanted) == target.control:
-            proposal.fulfilled.append(target)
+            proposal.left_out.append(str(error))
         else:
-            _amend(checkout, proposal, target, wanted)
-    for path, data in proposal.after.items():
-        require_valid(path, data)
+            proposal.add(part)
     return proposal
+
+
+def _by_file(targets: Sequence[Found]) -> dict[str, list[Found]]:
+    found: dict[str, list[Found]] = {}
+    for target in targets:
+        found.setdefault(target.path, []).append(target)
+    return found
+
+
+def _propose(checkout: Checkout, proposal: Proposal, target: Found, wish: Wish, *, alone: bool) -> None:
+    try:
+        wanted = wish.change(target.title, target.control)
+    except Failure as error:
+        if alone:
+            raise
+        proposal.refused[target.title] = str(error)
+        return
+    if dict(wanted) == target.control:
+        proposal.fulfilled.append(target)
+    else:
+        _amend(checkout, proposal, target, wanted)
 
 
 def _amend(checkout: Checkout, proposal: Proposal, target: Found, wanted: Mapping[str, Any]) -> None:
@@ -127,9 +158,20 @@ def _require_clean(checkout: Checkout, paths: Iterable[str]) -> None:
         )
 
 
-def fulfil(checkout: Checkout, targets: Sequence[Found], wish: Wish, whom: str, output: Output) -> int:
-    """The whole way of a verb; `whom` is what several targets are called together. Returns the exit code."""
+def fulfil(
+    checkout: Checkout,
+    targets: Sequence[Found],
+    wish: Wish,
+    whom: str,
+    output: Output,
+    rejected: Iterable[Problem] = (),
+) -> int:
+    """The whole way of a verb; `whom` is what several targets are called together. Returns the exit code.
+
+    `rejected` is why files that may have been meant are left out.
+    """
     proposal = propose(checkout, targets, wish)
+    proposal.left_out[:0] = (f"{problem}; mend and commit the file first" for problem in rejected)
     subject, body = _message(proposal, wish, whom)
     said = ((each.title, wish.aside(each.control)) for each in proposal.changed)
     notes = [f"{title}: {aside}" for title, aside in said if aside]
@@ -163,7 +205,8 @@ def publish(
         _tell(checkout, proposal, subject, commit, fulfilled)
         for note in notes:
             print(render.inert(note))
-    return FAILED if proposal.refused and not (proposal.after or proposal.fulfilled) else DONE
+    nothing = proposal.refused and not (proposal.after or proposal.fulfilled)
+    return FAILED if nothing or proposal.left_out else DONE
 
 
 def _as_dict(proposal: Proposal, diff: Sequence[str], subject: str, commit: str | None) -> dict[str, Any]:
@@ -173,6 +216,7 @@ def _as_dict(proposal: Proposal, diff: Sequence[str], subject: str, commit: str 
         "changed": [_reference(each) for each in proposal.changed],
         "unchanged": [_reference(each) for each in proposal.fulfilled],
         "refused": proposal.refused,
+        "leftOut": proposal.left_out,
         "files": list(proposal.after),
         "diff": "\n".join(diff),
     }
@@ -184,6 +228,8 @@ def _reference(found: Found) -> dict[str, str]:
 
 
 def _tell(checkout: Checkout, proposal: Proposal, subject: str, commit: str | None, fulfilled: str) -> None:
+    for reason in proposal.left_out:
+        print(render.inert(f"left out, its file is rejected: {reason}"))
     for title, reason in proposal.refused.items():
         print(render.inert(f"left alone: {title}: {reason}"))
     for each in proposal.fulfilled:

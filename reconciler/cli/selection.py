@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
+from definitions.problems import Problem
 from reconciler.cli.checkout import Checkout, Found
 from reconciler.cli.failure import Failure
 
@@ -33,23 +34,40 @@ def named(checkout: Checkout, kind: str, text: str) -> Found:
         raise Failure(_ambiguous(fitting, kind, text))
     if fitting:
         return fitting[0]
+    if broken := next((each for each in checkout.rejected(_mark(name)) if name in each.names), None):
+        raise Failure(f"the file that names {text} is rejected: {broken.error}; mend and commit it first")
     everything = list(checkout.documents())
     if kind == "Task" and (made := _made_by_trigger(checkout, everything, namespace, name)):
         return made
     raise Failure(_nothing(everything, kind, text, namespace, name))
 
 
-def labelled(checkout: Checkout, kind: str, labels: Sequence[str], namespace: str | None) -> list[Found]:
-    """Every document of `kind` with all of these `key=value` labels, by file. Raises Failure where there is none."""
+def labelled(
+    checkout: Checkout, kind: str, labels: Sequence[str], namespace: str | None
+) -> tuple[list[Found], list[Problem]]:
+    """Every document of `kind` with all of these `key=value` labels, by file, and why files that may have some are left out.
+
+    Raises Failure where there is none.
+    """
     wanted = pairs(labels, "-l")
-    found = [
-        each
-        for each in checkout.documents()
-        if each.kind == kind and namespace in {None, each.identity[0]} and _has(each, wanted)
+    marks = [_mark(text) for pair in wanted.items() for text in pair]
+    broken = [
+        each for each in checkout.rejected(*marks) if each.unread or _chosen(each.documents, kind, wanted, namespace)
     ]
+    out = {each.error.file for each in broken}
+    found = [each for each in _chosen(checkout.documents(), kind, wanted, namespace) if each.path not in out]
+    if not found and broken:
+        places = "; ".join(str(each.error) for each in broken)
+        raise Failure(f"no {kind.lower()} file in force has {' and '.join(labels)}; these are rejected: {places}")
     if not found:
         raise Failure(f"no {kind.lower()} file has {' and '.join(labels)}; `git grep` finds labels in files")
-    return found
+    return found, [each.error for each in broken]
+
+
+def _chosen(known: Iterable[Found], kind: str, wanted: Mapping[str, str], namespace: str | None) -> list[Found]:
+    return [
+        each for each in known if each.kind == kind and namespace in {None, each.identity[0]} and _has(each, wanted)
+    ]
 
 
 def pairs(given: Iterable[str], option: str) -> dict[str, str]:

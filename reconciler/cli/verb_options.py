@@ -16,7 +16,12 @@ StepOrNone = Annotated[
 ]
 LabelsOption = Annotated[
     list[str] | None,
-    typer.Option("--label", "-l", metavar="KEY=VALUE", help="Every file with this label, in one commit; repeatable."),
+    typer.Option(
+        "--label",
+        "-l",
+        metavar="KEY=VALUE",
+        help="Every file with this label, in one commit; rejected files are left out and named. Repeatable.",
+    ),
 ]
 ReasonOption = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the file and in the commit.")

@@ -144,8 +144,7 @@ def ask(
     if name is not None and namespace is not None and "/" not in name:
         name = f"{namespace}/{name}"
     if name is not None:
-        targets = [selection.named(checkout, kind, name)]
-    else:
-        targets = selection.labelled(checkout, kind, labels or [], namespace)
+        return delivery.fulfil(checkout, [selection.named(checkout, kind, name)], wish, name, output)
+    targets, rejected = selection.labelled(checkout, kind, labels or [], namespace)
     whom = f"{kind.lower()}s with {' and '.join(labels or [])}"
-    return delivery.fulfil(checkout, targets, wish, whom, output)
+    return delivery.fulfil(checkout, targets, wish, whom, output, rejected)

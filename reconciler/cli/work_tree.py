@@ -67,10 +67,12 @@ def _seen_from_here(problems: Sequence[Problem], folder: Path, wanted: str | Non
 
 
 def program(work_tree: WorkTree, kind: str, name: str) -> Program:
-    """The compiled workflow or job that `name` or `namespace/name` names; raises Failure with what there is."""
+    """The compiled workflow or job that `name` or `namespace/name` names; raises Failure with what there is, or why not."""
     known = sorted(identity[1:] for identity in work_tree.library.definitions if identity[0] == kind)
     namespace, _, short = name.rpartition("/")
     found = [each for each in known if each[1] == short and namespace in {"", each[0]}]
+    if not found and (error := _rejected(work_tree, kind, namespace, short)):
+        raise Failure(f"the {kind.lower()} {name} is rejected at {error}")
     if len(found) != 1:
         raise Failure(_not_one(kind, name, found or known, several=bool(found)))
     try:
@@ -79,6 +81,17 @@ def program(work_tree: WorkTree, kind: str, name: str) -> Program:
         raise Failure(
             f"the {kind.lower()} {name} cannot be compiled: {error}; `reconciler validate` says where"
         ) from None
+
+
+def _rejected(work_tree: WorkTree, kind: str, namespace: str, name: str) -> Problem | None:
+    """Why the file that defines this, or what of it can be read names it, is rejected."""
+    for path, (error, *_) in work_tree.library.rejected.items():
+        file = work_tree.library.files[path]
+        stubs = (stub for stub in file.stubs if (stub.kind, stub.name) == (kind, name))
+        if any(namespace in {"", stub.namespace} for stub in stubs) or name in file.names:
+            seen = (each for each in work_tree.problems if each.file.endswith(path))
+            return next((each for each in seen if replace(each, file=path) == error), error)
+    return None
 
 
 def _not_one(kind: str, name: str, known: Sequence[Sequence[Any]], *, several: bool) -> str:

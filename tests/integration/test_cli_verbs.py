@@ -1,6 +1,7 @@
 """The verbs in real repositories: what they write and commit, what they leave alone, and what the controller makes of it."""
 
 import json
+import re
 import stat
 import subprocess
 
@@ -233,6 +234,48 @@ def test_a_label_changes_every_file_that_has_it_in_one_commit(repository):
     assert files(repository) == ["tasks/alice.yaml", "tasks/batch.yaml"]
     assert "left alone: default/carol: default/carol is revoked" in result.stdout
     assert text(repository, "tasks/batch.yaml").count("state: suspended") == 2
+
+
+CUT = 'apiVersion: reconciler/v1\nkind: Task\nmetadata: {name: erin, labels: {batch: "7"}\nspec: {job: hello}\n'
+ODD = CUT.replace('"7"}', '"7"}}').replace("erin", "frank") + "odd: 1\n"
+TWICE = ODD.replace("frank", "grace").replace("odd: 1", "control: {}\ncontrol: {}")
+
+
+def test_a_label_goes_past_rejected_files_names_them_and_is_no_success(repository):
+    broken = {"cut": CUT, "odd": ODD, "twice": TWICE, "other": CUT.replace("batch", "team")}
+    repository.commit("broken files", **broken)
+
+    result = CliRunner().invoke(
+        app, ["suspend", "-l", "batch=7", "--reason", "disk full", "--source", str(repository.folder)]
+    )
+
+    assert result.exit_code == 1
+    assert subjects(repository)[:2] == ["Suspend 3 tasks with batch=7: disk full", "broken files"]
+    left_out = [line for line in result.stdout.splitlines() if line.startswith("left out, its file is rejected: ")]
+    assert [line.split(": ", 1)[1].split(" ")[:2] for line in left_out] == [
+        ["cut.yaml:4:1", "E-SYNTAX"],
+        ["odd.yaml:5:1", "E-UNKNOWN-FIELD"],
+        ["twice.yaml:6:1", "E-DUP-KEY"],
+    ]
+    assert all(text(repository, f"{name}.yaml") == content for name, content in broken.items())
+
+
+def test_a_label_that_only_rejected_files_have_says_so(repository):
+    repository.commit("a broken file", cut=CUT.replace("7", "8"))
+
+    result = verb(repository, "resume", "-l", "batch=8", fails=True)
+
+    assert "no task file in force has batch=8; these are rejected: cut.yaml:4:1 E-SYNTAX" in result.stderr
+
+
+@pytest.mark.parametrize(("name", "content"), [("erin", CUT), ("frank", ODD), ("grace", TWICE)])
+def test_a_verb_for_a_task_in_a_rejected_file_says_where_it_is_rejected(repository, name, content):
+    repository.commit("a broken file", broken=content)
+
+    result = verb(repository, "revoke", name, "--reason", "wrong", fails=True)
+
+    assert re.search(r"broken\.yaml:\d+:\d+ E-[A-Z-]+ ", result.stderr), result.stderr
+    assert "there is no file" not in result.stderr
 
 
 def test_a_label_and_a_namespace_narrow_it_down(repository):

@@ -76,6 +76,35 @@ def test_the_graph_of_a_workflow_is_written_in_either_language(language, first):
     assert result.stdout.splitlines()[0] == first
 
 
+FLOW = "apiVersion: reconciler/v1\nkind: Workflow\nmetadata: {name: flow}\nspec: {steps: {one: {job: a}}}\n"
+
+
+@pytest.mark.parametrize("command", ["graph", "simulate"])
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {"ops/flow": FLOW + "odd: 1\n"},
+            "the workflow default/flow is rejected at ops/flow.yaml:5:1 E-UNKNOWN-FIELD ",
+        ),
+        ({"flow": FLOW.replace("}}}", "}}")}, "the workflow default/flow is rejected at flow.yaml:5:1 E-SYNTAX "),
+        ({"flow": FLOW.replace("job: a", "job: c")}, "the workflow default/flow is rejected at flow.yaml:4:"),
+        ({"flow": FLOW, "a": BAD.replace("metadatta", "metadata") + "x: 1\n"}, "a.yaml:5:1 E-UNKNOWN-FIELD"),
+    ],
+)
+def test_a_workflow_in_a_rejected_file_is_not_called_unknown(tmp_path, monkeypatch, command, files, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ops").mkdir()
+    for name, text in ({"a": JOB} | files).items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    result = invoke(command, "default/flow")
+
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "there is no workflow" not in result.stderr
+
+
 def test_the_graph_of_an_unknown_workflow_names_those_that_exist():
     result = invoke("graph", "grad", "--source", DEMO)
 
