@@ -33,6 +33,13 @@ _PARKED = {
     TaskPhase.REVOKED: "was not started: its task was revoked",
     TaskPhase.FAILED: "was not started: its task has failed",
 }
+_FINAL = {
+    TaskPhase.REVOKING: "its task is being revoked",
+    TaskPhase.REVOKED: "its task was revoked, which is final",
+    TaskPhase.FINISHED: "its task has finished without it",
+}
+"""Tasks whose steps nobody answers for any more."""
+_OVER = {StepPhase.SKIPPED: "was skipped", StepPhase.SUCCEEDED: "has finished"}
 _OUTCOMES = {StepPhase.FAILED: "failed", StepPhase.LOST: "has an unknown outcome", StepPhase.CANCELLED: "was stopped"}
 
 
@@ -202,6 +209,8 @@ def _parked(record: TaskRecord) -> str:
 
 def _waits(task: TaskSnapshot, position: Position) -> str:
     path, parent = position.path, position.around
+    if never := _never(task, position):
+        return f"{path} {never}"
     if stopped := _stopper(task, position):
         return f"{path} waits behind {stopped.path}, which {_OUTCOMES[stopped.phase]}"
     open_ = [each.path for each in position.before if place(task, each).phase not in ENDED_STEPS]
@@ -211,9 +220,19 @@ def _waits(task: TaskSnapshot, position: Position) -> str:
         return f"{path} waits for {parent.path} to begin"
     if position.node is position.frame.program.exit and position.item is None and not position.holder:
         return f"{path} runs when everything else is over"
+    turn = "starts in the next turn of the loop"
     if position.item is not None and position.node.each:
-        return f"{path} waits for its turn: {position.node.each.parallelism} at a time"
-    return f"{path} {_parked(task.record) or 'starts in the next turn of the loop'}"
+        turn = f"waits for its turn: {position.node.each.parallelism} at a time"
+    return f"{path} {_parked(task.record) or turn}"
+
+
+def _never(task: TaskSnapshot, position: Position) -> str:
+    """Why a step that has not begun will not, because what it is part of is over; empty where it may."""
+    over = (each for each in position.surroundings if place(task, each).phase in _OVER)
+    if around := next(over, None):
+        return f"was not started: {around.path} {_OVER[place(task, around).phase]}"
+    ended = task.record.phase is TaskPhase.REVOKED or (task.record.phase is TaskPhase.REVOKING and not position.last)
+    return _PARKED[task.record.phase] if ended else ""
 
 
 def _stopper(task: TaskSnapshot, position: Position) -> Place | None:
@@ -284,8 +303,10 @@ def _since(where: Place, now: datetime) -> str:
 def _held(record: TaskRecord, where: Place) -> str:
     evidence = _said(where) or "nobody can say what became of it"
     number = where.step.attempt or (where.attempt.number if where.attempt else 1)
-    advice = ADVICE["Lost"].format(step=_argued(record, where), number=number)
-    return f"held: the outcome of {where.path} attempt {number} is unknown: {evidence}; {advice}"
+    unknown = f"the outcome of {where.path} attempt {number} is unknown: {evidence}"
+    if record.phase in _FINAL:
+        return f"{unknown}; {_FINAL[record.phase]}: look at the target whether it still runs"
+    return f"held: {unknown}; {ADVICE['Lost'].format(step=_argued(record, where), number=number)}"
 
 
 def _way_on(record: TaskRecord, where: Place) -> str:

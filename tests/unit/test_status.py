@@ -7,7 +7,8 @@ from time import thread_time
 
 import pytest
 
-from definitions.program import Program
+from definitions.expressions import template
+from definitions.program import Each, Program
 from reconciler import status
 from reconciler.expectation import expected_finish, expected_span
 from reconciler.waiting import duration_text, task_sentence
@@ -99,6 +100,47 @@ def test_a_lost_outcome_is_held_and_says_what_to_commit():
         said
         == "held: the outcome of step3 attempt 1 is unknown: the reply was cut off; look at the target, then: `reconciler resolve demo/grade-alice step3 --attempt 1 --as succeeded|failed --reason …`"
     )
+
+
+@pytest.mark.parametrize(
+    ("phase", "says"),
+    [
+        (TaskPhase.REVOKING, "its task is being revoked"),
+        (TaskPhase.REVOKED, "its task was revoked, which is final"),
+        (TaskPhase.FINISHED, "its task has finished without it"),
+    ],
+)
+def test_a_lost_outcome_of_a_task_that_listens_to_nothing_any_more_gives_no_advice_to_answer(phase, says):
+    rows = (step("step3", StepPhase.LOST, attempt=1), attempt("step3", AttemptPhase.LOST, message="cut off"))
+
+    shown = status.task(run(*rows, task=record(phase)), grade(), NOW)["status"]["steps"][2]
+
+    unknown = "the outcome of step3 attempt 1 is unknown: cut off"
+    assert shown["message"] == f"{unknown}; {says}: look at the target whether it still runs"
+
+
+def test_what_is_part_of_a_skipped_step_says_that_it_was_not_started():
+    shown = status.task(run(step("step2", StepPhase.SKIPPED)), grade(), NOW)["status"]["steps"][1]["steps"]
+
+    assert [each["message"] for each in shown] == [
+        "step2.api2 was not started: step2 was skipped",
+        "step2.api3 was not started: step2 was skipped",
+    ]
+
+
+def test_what_has_not_begun_of_a_revoked_task_waits_for_nothing():
+    revoked = record(TaskPhase.REVOKED)
+    listed = step("each", StepPhase.CANCELLED, inputs={"items": [1, 2]})
+    several = node("each", "api1", each=Each(template([1, 2]), 1))
+    program = Program("Workflow", "list", {}, (several,), ("each",), nodes={"each": several})
+    shown = status.task(run(listed, task=revoked), program, NOW)["status"]["steps"][0]
+    tree = status.task(run(task=revoked), grade(), NOW)["status"]["steps"]
+
+    assert [each["message"] for each in shown["steps"]] == [
+        "each.0 was not started: its task was revoked",
+        "each.1 was not started: its task was revoked",
+    ]
+    assert {each["message"].partition(" ")[2] for each in tree} == {"was not started: its task was revoked"}
 
 
 def test_a_step_behind_another_says_for_which_it_waits():
