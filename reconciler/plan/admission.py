@@ -20,7 +20,9 @@ from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, Json, TaskRecord, TaskSnapshot, task_uid
 
 RUN_WAITING = "RunWaiting"
-"""The condition of a run whose file asks for another one already."""
+"""The condition of a run whose file asks for a later one already."""
+RUN_OVER = "RunOver"
+"""The condition of a run whose file asks for an earlier one."""
 UNRESOLVED = frozenset({TaskPhase.CREATED, TaskPhase.RUNNING, TaskPhase.SUSPENDED, TaskPhase.REMOVED})
 """Where a run without pins stands while it waits for its definitions."""
 
@@ -73,6 +75,8 @@ class _Desk:
         uid = task_uid(self.desired.revision.source, file.namespace, file.name, task.control.run)
         if latest and latest.record.uid == uid:
             self._again(latest, file, task, wish)
+        elif latest and task.control.run < latest.record.run:
+            self._behind(latest, file, task)
         elif latest and latest.record.live:
             self._still_running(latest, file, task)
         elif self._ran(identity, uid, task.control.run, runs):
@@ -98,14 +102,23 @@ class _Desk:
 
     def _controls_nothing(self, file: Definition, latest: TaskSnapshot | None, task: Task) -> None:
         """A file without a spec, and no trigger that is in force to say what it runs."""
-        if latest and latest.record.trigger and latest.record.run == task.control.run:
-            self._note_condition(latest, file, {}, file.digest)
-            return
-        subject = f"{file.namespace}/{file.name}"
-        said = "it has no spec, and no trigger has made a task of this name yet"
         if latest and latest.record.trigger:
-            said = f"run {task.control.run} needs its trigger {latest.record.trigger}, which is gone"
-        self.notes.append(f"{subject}: {said}")
+            self._without_trigger(latest, file, task)
+            return
+        said = "it has no spec, and no trigger has made a task of this name yet"
+        self.notes.append(f"{file.namespace}/{file.name}: {said}")
+
+    def _without_trigger(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
+        """The runs that a trigger made can be controlled without it; a new one cannot be made."""
+        run, record = task.control.run, latest.record
+        if run < record.run:
+            self._behind(latest, file, task)
+        elif run == record.run:
+            self._note_condition(latest, file, {}, file.digest)
+        else:
+            said = f"run {run} needs its trigger {record.trigger}, which is gone"
+            self._note_condition(latest, file, {RUN_WAITING: said}, record.digest)
+            self.notes.append(f"{file.namespace}/{file.name}: {said}")
 
     def _without_file(self, latest: TaskSnapshot | None) -> None:
         if latest is None:
@@ -138,6 +151,12 @@ class _Desk:
         where = f" at {self.desired.revision.source}@{commit[:12]}" if commit else ""
         run = task.control.run + 1
         self.notes.append(f"{file.namespace}/{file.name}: already executed{where}; use a new name or run: {run}")
+
+    def _behind(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
+        """The file asks for a run that was before the latest one, which goes on as it is."""
+        run, last = task.control.run, latest.record.run
+        said = f"the file asks for run {run}, and run {last} came after it; for a new one say run: {last + 1}"
+        self._note_condition(latest, file, {RUN_OVER: said}, file.digest)
 
     def _still_running(self, latest: TaskSnapshot, file: Definition, task: Task) -> None:
         run, record = task.control.run, latest.record
