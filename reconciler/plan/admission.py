@@ -82,14 +82,14 @@ class _Desk:
         elif self._ran(identity, uid, task.control.run, runs):
             self._executed(file, task)
         else:
-            self._admit(replace(wish, dismissed=self._said_before(wish, latest)))
+            self._admit(replace(wish, dismissed=self._said_before(wish)))
 
-    def _said_before(self, wish: Wish, latest: TaskSnapshot | None) -> dict[str, Json]:
+    def _said_before(self, wish: Wish) -> dict[str, Json]:
         """What the control of a new run says of steps and cannot be about it: it was there for the run before."""
         gone = self.observed.snapshot.runs.get((wish.file.namespace, wish.name), ())
         control = control_json(wish.control)
-        if latest:
-            return written_before(control, latest.record)
+        if wish.told:
+            return written_before(control, wish.told)
         return written_for(control, max(each.run for each in gone)) if gone else {}
 
     def _wish(self, file: Definition, task: Task, latest: TaskSnapshot | None) -> Wish | None:

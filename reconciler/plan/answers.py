@@ -32,12 +32,12 @@ def answers(task: TaskSnapshot, program: Program | None, now: datetime) -> Itera
             yield action
 
 
-def announced(task: TaskSnapshot, program: Program, position: Position, cause: Cause, now: datetime) -> Action | None:
+def announced(task: TaskSnapshot, program: Program, position: Position, now: datetime) -> Action | None:
     """The skip of a step that would begin now, where there is one; its list or workflow may have begun just before."""
     for said in sayings(task.record.control):
         if (said.path, said.verb) == (position.path, "skip"):
             found = verdict(task, program, said)
-            return _answered(task, program, said, found, cause, now) if isinstance(found, Fits) else None
+            return _answered(task, program, said, found, now) if isinstance(found, Fits) else None
     return None
 
 

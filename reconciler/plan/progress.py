@@ -15,6 +15,7 @@ from definitions.params import ParamError
 from definitions.program import Program, Unit
 from reconciler.actions import Action, Sign, Verb
 from reconciler.plan import opening
+from reconciler.plan.answers import announced
 from reconciler.plan.attempts import (
     OVERDUE,
     REVOKED,
@@ -45,18 +46,14 @@ from state.room import REPLACED
 PLAN = Cause("plan")
 
 
-Announced = Callable[[TaskSnapshot, Position], Action | None]
-"""The end of a step of a task instead of its begin, because somebody has said so before."""
-
-
 def progress(
-    task: TaskSnapshot, program: Program, flying: Callable[[str], bool], announced: Announced, epoch: int, now: datetime
+    task: TaskSnapshot, program: Program, flying: Callable[[str], bool], epoch: int, now: datetime
 ) -> tuple[Action, ...]:
     """The next actions of a live task. `flying`: whether a call of the step path is under way in this process.
 
     Of a held task only what runs at a target is looked at: nothing starts, is called again, stopped or concluded.
     """
-    walk = Walk(task, program, flying, announced, epoch, now)
+    walk = Walk(task, program, flying, epoch, now)
     outcome = walk.walk(whole(program))
     if outcome:
         walk.do(conclusion(walk.task, program, outcome))
@@ -71,18 +68,11 @@ class Walk:
     """One pass over one task."""
 
     def __init__(
-        self,
-        task: TaskSnapshot,
-        program: Program,
-        flying: Callable[[str], bool],
-        announced: Announced,
-        epoch: int,
-        now: datetime,
+        self, task: TaskSnapshot, program: Program, flying: Callable[[str], bool], epoch: int, now: datetime
     ) -> None:
         self.task = task
         self.program = program
         self.flying = flying
-        self.announced = announced
         self.epoch = epoch
         self.now = now
         self.actions: list[Action] = []
@@ -161,8 +151,8 @@ class Walk:
         elif phase is StepPhase.RETRYING:
             self._retrying(position)
         elif self.may_start(position) and self._ready(position):
-            instead = self.announced(self.task, position) if phase is StepPhase.WAITING else None
-            self.do(instead) if instead else self._start(position)
+            skip = announced(self.task, self.program, position, self.now) if phase is StepPhase.WAITING else None
+            self.do(skip) if skip else self._start(position)
 
     def _run(self, position: Position) -> None:
         if position.is_list and not finding(self.task, position):

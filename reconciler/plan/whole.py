@@ -10,16 +10,14 @@ from datetime import datetime
 from typing import cast
 
 from definitions.desired import Desired
-from definitions.program import Program
 from reconciler.actions import Action, Order, Plan, Verb
 from reconciler.observed import Observed
 from reconciler.plan.admission import RUN_WAITING, admission
-from reconciler.plan.answers import announced
 from reconciler.plan.beginning import begun
 from reconciler.plan.capacity import grant
 from reconciler.plan.control import control, noted
 from reconciler.plan.groups import replacing, turns
-from reconciler.plan.progress import Announced, progress
+from reconciler.plan.progress import progress
 from reconciler.plan.repinning import Repinning, repinning
 from reconciler.plan.replacing import comers, replaced
 from reconciler.plan.triggers import triggers
@@ -123,9 +121,7 @@ def _progressed(task: TaskSnapshot, observed: Observed, spoken: bool, now: datet
     """
     program, flying = observed.program(task.record), {path for uid, path in observed.flying if uid == task.record.uid}
     while True:
-        walked = progress(
-            task, program, flying.__contains__, _announced(program, cause, now), observed.snapshot.epoch, now
-        )
+        walked = progress(task, program, flying.__contains__, observed.snapshot.epoch, now)
         settled = [action for action in walked if action.claim is None]
         after = _after(task, settled, now)
         answered = tuple(control(after, program, now)) if spoken else ()
@@ -137,11 +133,6 @@ def _progressed(task: TaskSnapshot, observed: Observed, spoken: bool, now: datet
         if not task.record.live or task.record.in_line:
             return
         flying |= {action.order.attempt.path for action in settled if action.order}
-
-
-def _announced(program: Program, cause: Cause | None, now: datetime) -> Announced:
-    """What commits have announced of steps; without a cause there is nothing."""
-    return lambda task, position: announced(task, program, position, cause, now) if cause else None
 
 
 def _after(task: TaskSnapshot, actions: Iterable[Action], now: datetime) -> TaskSnapshot:
