@@ -18,8 +18,11 @@ class Log:
     def write(self, data: bytes, stream: str = "stdout") -> None:
         self.pieces.append((stream, data))
 
+    def bytes(self, stream: str | None = None) -> bytes:
+        return b"".join(data for name, data in self.pieces if stream in {None, name})
+
     def text(self, stream: str | None = None) -> str:
-        return b"".join(data for name, data in self.pieces if stream in {None, name}).decode(errors="replace")
+        return self.bytes(stream).decode(errors="replace")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from reconciler.drivers import receipt
 from reconciler.drivers.container_log import STREAMS
 from reconciler.drivers.container_look import Looks
-from reconciler.drivers.container_request import command, exec_options
+from reconciler.drivers.container_request import exec_options
 from reconciler.drivers.container_stop import Stops
 from reconciler.drivers.container_work import Keepings, Work, read_handle
 from reconciler.drivers.engine import Engine, EngineError, NoAnswer, Refused, Unreachable
@@ -81,12 +81,16 @@ class Executions:
     async def _made(self, work: Work) -> dict[str, Json]:
         """The handle of a new execution. Raises EngineError."""
         keeping = await self._keepings.of(work)
-        order: Sequence[str] = command(work.block)
+        said = work.words
+        order: Sequence[str] = said.words
+        options = exec_options(work.block)
         if keeping.able:
-            blocks = str(max(1, self._log_limit // 2 // 512))
-            order = words(receipt.RUN, f"run:{work.receipt}", blocks, *order)
+            blocks, length = max(1, self._log_limit // 2 // 512), len(work.stdin)
+            order = words(receipt.RUN, f"run:{work.receipt}", str(blocks), str(length), said.mask, *said.shown)
+        if work.stdin or (said.hidden and keeping.able):
+            options |= {"AttachStdin": True}
         state = await work.engine.container(work.target.id)
-        made = await work.engine.execution(work.target.id, order, exec_options(work.block))
+        made = await work.engine.execution(work.target.id, order, options)
         since = str(state["State"].get("StartedAt", ""))
         return {"exec": made, "receipt": keeping.able, "lasting": keeping.lasting, "since": since, **work.copy.copied}
 
@@ -115,17 +119,21 @@ class Executions:
             return Ended(False, message=f"`receipt: always`, but {work.target.label} keeps none: {why}")
         if not handle["receipt"]:
             return await self._attach(work, handle)
+        given = receipt.feed(work.words.hidden, work.stdin)
         try:
-            said = await work.engine.run(str(handle["exec"]), listen=_LISTEN)
-        except Refused as error:
-            if not error.missing:
-                raise
-            # The engine was started anew since it was made. The receipt is the fence, so another one may be made.
+            said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
+        except Refused:
+            # It has run, or its engine was started anew. The receipt is the fence, so another one may be made.
+            seen = await self._looks.once(work, handle)
+            if not isinstance(seen, NotStarted):
+                return seen
             handle = await self._made(work)
-            said = await work.engine.run(str(handle["exec"]), listen=_LISTEN)
+            said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
         report = read_report(said.stdout, said.stderr) if said.whole else None
         if report and report.state == "ended" and work.copy.report(report, dict.fromkeys(STREAMS, 0)):
             return await self._looks.result(work, report, handle)
+        if said.whole and report is None:
+            work.copy.take(said.stdout[:4096], "stdout")  # the engine's own complaint, if there is one
         return await self._looks.once(work, handle)
 
     async def _attach(self, work: Work, handle: dict[str, Json]) -> Observation:
@@ -143,7 +151,7 @@ class Executions:
                 loop.call_soon_threadsafe(over.set)
 
         self._looks.attached[key] = over = asyncio.Event()
-        work.engine.attach(str(handle["exec"]), take, done)
+        work.engine.attach(str(handle["exec"]), work.stdin, take, done)
         try:
             async with asyncio.timeout(_LISTEN):
                 await over.wait()

@@ -4,7 +4,7 @@ The engine or the receipt keeps the output, so a place in it is all that has to 
 handle. Bytes that may be the beginning of a secret are not passed yet, and not counted as copied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from definitions.values import Json
@@ -25,6 +25,8 @@ class Copy:
     places: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STREAMS, 0))
     heads: dict[str, bytearray] = field(default_factory=lambda: {name: bytearray() for name in STREAMS})
     ends: dict[str, bytearray] = field(default_factory=lambda: {name: bytearray() for name in STREAMS})
+    since: str = "0"  # of an engine's log: the time of its last entry that was copied
+    count: int = 0  # how many entries of that time were
     late: bool = False  # the beginning went to an earlier controller
     _streams: dict[str, RedactedStream] = field(default_factory=dict)
 
@@ -41,7 +43,9 @@ class Copy:
         for stream in STREAMS:
             place = handle.get(stream)
             self.places[stream] = place if isinstance(place, int) else 0
-        self.late = any(self.places.values()) or "since" in handle
+        self.since, count = str(handle.get("since", "0")), handle.get("count")
+        self.count = count if isinstance(count, int) else 0
+        self.late = any(self.places.values()) or self.count > 0
 
     def remember(self, other: "Copy") -> None:
         """The first and last bytes, as another one has read them from the beginning."""
@@ -65,6 +69,18 @@ class Copy:
                 part = part[gap:]
             self.take(part, stream)
         return all(self.places[each] >= report.sizes[each] + report.tails[each] for each in STREAMS)
+
+    def entries(self, entries: Iterable[tuple[str, str, bytes]]) -> int:
+        """(time, stream, bytes) of an engine's log from `since` on; how many were new."""
+        known, fresh = self.count, 0
+        for stamp, stream, data in entries:
+            if stamp == self.since and known > 0:
+                known -= 1
+                continue
+            self.count = self.count + 1 if stamp == self.since else 1
+            self.since, known, fresh = stamp, 0, fresh + 1
+            self.take(data, stream)
+        return fresh
 
     def line(self, text: str) -> None:
         """A line of the driver itself."""

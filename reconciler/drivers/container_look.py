@@ -103,6 +103,8 @@ class Looks:
         code = state["ExitCode"] if state and not state["Running"] else None
         if state and state["Running"]:
             return Running(handle, 0.2)  # it has not come as far as its receipt
+        if code == receipt.CUT_SHORT:
+            return NotStarted(f"nothing was run in {work.target.label}: what it is given was cut short")
         if code == receipt.NOWHERE:
             return Ended(False, code=code, message=f"nothing was run: no folder for a receipt in {work.target.label}")
         if code and code != receipt.FENCED:

@@ -64,14 +64,44 @@ def read_block(block: Mapping[str, Any]) -> Container:
         plain["run"] = run
     found = Container.model_validate(plain)
     environment = {**found.env, **(found.run.env if found.run else {})}
-    for text in [*command(found), *environment, *map(str, environment.values())]:
+    for text in [*_command(found), *environment, *map(str, environment.values())]:
         _check_text(text)
     return found
 
 
-def command(block: Container) -> list[str]:
-    """The words that are run: `exec`, a text of it split like a shell's word list, and `args`."""
-    return [*_list(block.exec), *_list(block.args)]
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A command: its words, and which of them are secret."""
+
+    words: tuple[str, ...]
+    secret: tuple[bool, ...]
+
+    @property
+    def mask(self) -> str:
+        """A 1 for each secret word, a 0 for each other."""
+        return "".join("1" if each else "0" for each in self.secret)
+
+    @property
+    def shown(self) -> list[str]:
+        """The words with nothing in the places of secret ones."""
+        return ["" if hidden else word for word, hidden in zip(self.words, self.secret, strict=True)]
+
+    @property
+    def hidden(self) -> list[str]:
+        """The secret words in their order."""
+        return [word for word, hidden in zip(self.words, self.secret, strict=True) if hidden]
+
+
+def read_words(block: Container, references: Mapping[str, str]) -> Words:
+    """The words that are run; `references` are the places of secrets in the request."""
+    first, others = _list(block.exec), _list(block.args)
+    places = [f"/exec/{index}" for index in range(len(first))] + [f"/args/{index}" for index in range(len(others))]
+    return Words((*first, *others), tuple(place in references for place in places))
+
+
+def _command(block: Container) -> list[str]:
+    """All words of it; a text is split like a shell's word list."""
+    return [*_list(block.exec), *_list(block.args), *_list(block.run.command if block.run else None)]
 
 
 def exec_options(block: Container) -> dict[str, Any]:
@@ -96,7 +126,8 @@ def run_config(run: ContainerRun, call: Call, log_size: int) -> dict[str, Any]:
         "Privileged": run.privileged,
         "Binds": [f"{each.source}:{each.target}{':ro' if each.read_only else ''}" for each in run.mounts],
         "RestartPolicy": {"Name": "no"},
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": str(max(log_size, 1 << 16)), "max-file": "2"}},
+        # of the engine's own ways this one keeps bytes as they are
+        "LogConfig": {"Type": "local", "Config": {"max-size": str(max(log_size, 1 << 16)), "max-file": "2"}},
         **_resources(run.resources),
     }
     host |= {"NetworkMode": run.network} if run.network else {}

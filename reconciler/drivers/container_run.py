@@ -183,38 +183,28 @@ class Containers:
             if handle is None:
                 return NotStarted(f"there is no container {piece.name} on {piece.engine.name}", unrecorded=True)
             return Unknown(f"the container {piece.name} is gone from {piece.engine.name}, and with it how it ended")
-        status, own = found["State"]["Status"], {"container": str(found["Id"]), **_place(handle)}
+        status = found["State"]["Status"]
         if status == "created":
             said = found["State"].get("Error")
             return NotStarted(f"the container {piece.name} was never started{f': {said}' if said else ''}")
-        more = await self._copy(piece, own)
+        more = await self._copy(piece)
+        own: dict[str, Json] = {"container": str(found["Id"]), "since": piece.copy.since, "count": piece.copy.count}
         if status in {"running", "restarting", "paused", "removing"}:
             return Running(own, 0.05 if more else 1.0)
         while more:
-            more = await self._copy(piece, own)
+            more = await self._copy(piece)
         piece.copy.finish()
         if piece.copy.late:
             whole = Copy(Silence(), piece.copy.redactor)
-            await self._copy(replace(piece, copy=whole), {})
+            await self._copy(replace(piece, copy=whole))
             piece.copy.remember(whole)
         return self._concluded(piece, found["State"], own)
 
-    async def _copy(self, piece: Piece, handle: dict[str, Json]) -> bool:
-        """Bring new output into the log and the place of it into `handle`; whether there may be more at once."""
-        since, count = str(handle.get("since", "0")), cast("int", handle.get("count", 0))
-        entries = await piece.engine.output(piece.name, since, _PIECE)
-        size, fresh = 0, 0
-        for stream, entry in entries:
-            stamp, data = _stamped(entry)
-            size += len(entry)
-            if stamp == since and count > 0:
-                count -= 1  # it came with the look before
-                continue
-            fresh += 1
-            handle["count"] = cast("int", handle.get("count", 0)) + 1 if stamp == handle.get("since") else 1
-            handle["since"] = stamp
-            piece.copy.take(data, stream)
-        return fresh > 0 and size >= _PIECE
+    async def _copy(self, piece: Piece) -> bool:
+        """Bring new output into the log; whether there may be more at once."""
+        entries = await piece.engine.output(piece.name, piece.copy.since, _PIECE)
+        size = sum(len(entry) for _, entry in entries)
+        return bool(piece.copy.entries(_stamped(*each) for each in entries)) and size >= _PIECE
 
     def _concluded(self, piece: Piece, state: Mapping[str, Any], handle: dict[str, Json]) -> Ended:
         copy, code = piece.copy, int(state["ExitCode"])
@@ -249,16 +239,12 @@ def _read_handle(handle: Json) -> dict[str, Json] | None:
     return handle if isinstance(handle, dict) and "container" in handle else None
 
 
-def _place(handle: dict[str, Json] | None) -> dict[str, Json]:
-    return {key: handle[key] for key in ("since", "count") if handle and key in handle}
-
-
-def _stamped(entry: bytes) -> tuple[str, bytes]:
-    """The time of an entry as `seconds.nanoseconds`, and what was written."""
+def _stamped(stream: str, entry: bytes) -> tuple[str, str, bytes]:
+    """The time of an entry as `seconds.nanoseconds`, its stream, and what was written."""
     match = _STAMP.match(entry)
     if match is None:
-        return "0", entry
-    return nanoseconds(match[1].decode(errors="replace")), entry[match.end() :]
+        return "0", stream, entry
+    return nanoseconds(match[1].decode(errors="replace")), stream, entry[match.end() :]
 
 
 def nanoseconds(text: str) -> str:

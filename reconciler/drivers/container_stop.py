@@ -9,7 +9,7 @@ from reconciler.drivers import receipt
 from reconciler.drivers.container_look import Looks
 from reconciler.drivers.container_work import Keepings, Work, read_handle
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
-from reconciler.drivers.receipt import words
+from reconciler.drivers.receipt import read_report, words
 from state.records import Json
 
 _SETTLE = 5.0  # seconds that a killed command may need until its end is written down
@@ -34,7 +34,10 @@ class Stops:
     async def _cancelled(self, work: Work, handle: Json) -> Observation:
         seen = await self._looks.observe(work, handle)
         if isinstance(seen, NotStarted) and (await self._keepings.of(work)).able:
-            await self._service(work, words(receipt.FORBID, work.receipt), work.block.user or "")
+            said = await self._service(work, words(receipt.FORBID, work.receipt), work.block.user or "")
+            report = read_report(said, b"")
+            if report and report.state == "forbidden":
+                return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
             seen = await self._looks.observe(work, handle)
         if not isinstance(seen, Running):
             return seen

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from definitions.requests import Container
 from reconciler.drivers import receipt
 from reconciler.drivers.container_log import Copy
-from reconciler.drivers.container_request import Target
+from reconciler.drivers.container_request import Target, Words, read_words
 from reconciler.drivers.engine import Engine
 from reconciler.drivers.protocol import Call
 from reconciler.drivers.receipt import words
@@ -22,6 +22,16 @@ class Work:
     engine: Engine
     owner: str
     copy: Copy
+
+    @property
+    def words(self) -> Words:
+        """The command, and which of its words are secret."""
+        return read_words(self.block, self.call.secret_references)
+
+    @property
+    def stdin(self) -> bytes:
+        """What the command is given to read."""
+        return str(self.block.stdin).encode() if self.block.stdin is not None else b""
 
     @property
     def stem(self) -> str:

@@ -7,6 +7,8 @@ Unreachable (nothing was sent), NoAnswer (nobody knows), Refused (the engine has
 
 import asyncio
 import logging
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -162,23 +164,30 @@ class Engine:
 
         return await self._ask(make)
 
-    async def run(self, execution: str, *, listen: float | None = None, limit: int = 4 << 20) -> Said:
-        """Start an execution and listen for up to `listen` seconds of silence (None: the deadline); it goes on without us."""
+    async def run(
+        self, execution: str, *, feed: bytes = b"", listen: float | None = None, limit: int = 4 << 20
+    ) -> Said:
+        """Start an execution, give it `feed` as stdin and listen for up to `listen` seconds of silence (None: the deadline).
+
+        It goes on without us.
+        """
         seconds = self._seconds if listen is None else listen
 
         def start(client: Any) -> Said:
             with self._started(client, execution, (_CONNECT, seconds)) as answer:
+                _give(client, answer, feed)
                 return _listened(answer, limit)
 
         return await self._ask(start, self._seconds + seconds)
 
-    def attach(self, execution: str, take: Callable[[bytes, str], None], done: Callable[[], None]) -> None:
-        """Start an execution and hand on what it says, in a thread of its own, until it ends or the engine goes."""
+    def attach(self, execution: str, feed: bytes, take: Callable[[bytes, str], None], done: Callable[[], None]) -> None:
+        """Start an execution, give it `feed` and hand on what it says, in a thread of its own, until it ends or the engine goes."""
 
         def listen() -> None:
             try:
                 client = self._client()
                 with self._started(client, execution, (_CONNECT, None)) as answer:
+                    _give(client, answer, feed, last=True)
                     frames = Frames()
                     for chunk in _chunks(answer):
                         for stream, data in frames.take(chunk):
@@ -278,6 +287,17 @@ def _url(client: Any, path: str) -> str:
 def _check(client: Any, answer: Any) -> None:
     """Raises the client's own error for a status that is none of success."""
     client._raise_for_status(answer)  # noqa: SLF001  # the one place where its reading of an error's text is to be had
+
+
+def _give(client: Any, answer: Any, data: bytes, *, last: bool = False) -> None:
+    """Send stdin over the connection of an execution that was started; `last`: nothing follows."""
+    if not data:
+        return
+    found = client._get_raw_response_socket(answer)  # noqa: SLF001  # the client's own way to the connection below
+    connection = getattr(found, "_sock", found)
+    connection.sendall(data)
+    if last and not isinstance(connection, ssl.SSLSocket):
+        connection.shutdown(socket.SHUT_WR)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -16,6 +16,7 @@ LASTING = FOLDERS.split()[:2]
 PART = 1 << 20
 """Bytes of each stream that one look brings."""
 TAIL = 256 << 10
+CUT_SHORT = 96
 FENCED = 97
 NOWHERE = 98
 _WORDS = "mkdir mv rm cat tail head wc tr grep"
@@ -52,11 +53,27 @@ report() {{
 """
 
 RUN = f"""{_FIND.replace("n=$1", "n=${1#run:}")}
-most=$2
-shift 2
+most=$2 length=$3 mask=$4
+shift 4
+while [ -n "$mask" ]; do
+  w=$1
+  case $mask in
+    1*) IFS= read -r w || exit {CUT_SHORT}; w=$(printf '%bX' "$w"); w=${{w%X}} ;;
+  esac
+  shift
+  set -- "$@" "$w"
+  mask=${{mask#?}}
+done
 [ -z "$d" ] || exit {FENCED}
 u=$(umask)
 umask 077
+i=/dev/null
+if [ "$length" -gt 0 ]; then
+  for b in {FOLDERS}; do {{ head -c "$length" >"$b/$n.in.$$"; }} 2>/dev/null && i=$b/$n.in.$$ && break; done
+  [ "$(($(size "$i")))" -eq "$length" ] || {{ [ "$i" = /dev/null ] || rm -f "$i"; exit {CUT_SHORT}; }}
+fi
+exec 5<"$i"
+[ "$i" = /dev/null ] || rm -f "$i"
 for b in {FOLDERS}; do
   mkdir "$b/$n" 2>/dev/null && d=$b/$n && break
   [ -d "$b/$n" ] && exit {FENCED}
@@ -72,7 +89,7 @@ keep() {{
 }}
 ran() {{
   umask "$u"
-  RECONCILER_RECEIPT=$n "$@" </dev/null
+  RECONCILER_RECEIPT=$n "$@" <&5 5<&-
   c=$?
   umask 077
   echo $c >"$d/rc.new" && mv "$d/rc.new" "$d/rc"
@@ -83,7 +100,11 @@ report 0 0
 read -r c <"$d/rc"
 exit "$c"
 """
-"""`sh -c RUN rc run:NAME BLOCKS COMMAND…`: run it with a receipt of up to BLOCKS of 512 bytes a stream, then report."""
+"""`sh -c RUN rc run:NAME BLOCKS LENGTH MASK COMMAND…`: run it with a receipt of up to BLOCKS of 512 bytes a stream, and report.
+
+A word whose place in MASK is 1 comes as a line of stdin instead, so that no list of processes or executions shows it;
+the LENGTH bytes behind those lines are the command's stdin. If they are cut short nothing is run.
+"""
 
 LOOK = f"""{_FIND}
 report "$2" "$3"
@@ -133,6 +154,12 @@ for n in "$@"; do
 done
 """
 """`sh -c REMOVE rc NAME…`: the receipts of all calls of these attempts go."""
+
+
+def feed(hidden: Sequence[str], stdin: bytes) -> bytes:
+    """What a run is given: the hidden words, a line each, and then the stdin of the command."""
+    lines = ("".join(f"\\0{byte:03o}" for byte in word.encode()) + "\n" for word in hidden)
+    return "".join(lines).encode() + stdin
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class Bench:
     looks = True  # long work is Running, not one long call
     finds = True  # observe finds work by name or key
     codes: frozenset[int | None] = frozenset({1})  # of work that fails
+    key = "u1/step1/-/1"
 
     def driver(self) -> Driver:
         raise NotImplementedError
@@ -170,6 +171,7 @@ class ContainerBench(Bench):
     def __init__(self, folder: Path, engine: TestEngine) -> None:
         self.folder = folder
         self.engine = engine
+        self.key = f"{engine.mark}/step1/-/1"  # others use the same engine
 
     def driver(self) -> Driver:
         return self.engine.driver()
@@ -233,6 +235,7 @@ def bench(request, tmp_path):
 
 def call_to(bench, behaviour: str, **options: Any) -> Call:
     references = {POINTERS[bench.name]: "app/token"}
+    options = {"key": bench.key, **options}
     return make_call(bench.request(behaviour), references=references, secrets={"app/token": SECRET}, **options)
 
 
@@ -431,7 +434,7 @@ async def test_a_call_that_is_cancelled_by_dispatch_leaves_the_driver_usable(ben
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
 
-    other = call_to(bench, "succeed", key="u1/step2/-/1")
+    other = call_to(bench, "succeed", key=bench.key.replace("step1", "step2"))
     ended = await settle(driver, other, await driver.start(other, None))
 
     assert isinstance(ended, Ended) and ended.succeeded
