@@ -73,12 +73,10 @@ async def test_streams_and_code_come_back_and_the_container_goes(engine) -> None
 
 async def test_a_secret_in_the_output_is_stars_in_log_and_result(engine) -> None:
     secret, log, driver = "c4nary-s3cret", Log(), engine.driver()
-    block = call_for(
-        engine, "sh", "-c", 'printf "%s" "$1" | head -c 6; sleep 0.3; printf "%s\n" "$1" | tail -c +7', "x"
-    )
-    request = {**block.request, "run": {**block.request["run"], "command": [*block.request["run"]["command"], "***"]}}
+    script = 'printf "%s" "$1" | head -c 6; sleep 0.3; printf "%s\n" "$1" | tail -c +7'
+    request = dict(call_for(engine, "sh", "-c", script, "x", "***").request)
     places = {"/run/command/4": "app/token"}
-    call = make_call(request, key=block.key, log=log, references=places, secrets={"app/token": secret})
+    call = make_call(request, key=f"{engine.mark}/step1/-/1", log=log, references=places, secrets={"app/token": secret})
 
     ended = await settle(driver, call, await begin(driver, call))
 
