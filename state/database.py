@@ -104,7 +104,8 @@ def as_state_error(error: sqlite3.Error, path: Path) -> StateError:
 def damaged(path: Path, what: str) -> Damaged:
     """The error for a database that does not hold together, with the command that replaces it."""
     return Damaged(
-        f"{path}: {what}. Keep the file, and put a backup in its place: reconciler restore BACKUP --state {path.parent}"
+        f"{path}: {what}. Keep the file, and put a backup in its place: reconciler restore BACKUP --state {path.parent}",
+        what,
     )
 
 

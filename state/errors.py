@@ -27,7 +27,11 @@ class TooNew(StateError):
 
 
 class Damaged(StateError):
-    """The database is not one of ours or does not hold together."""
+    """The database is not one of ours or does not hold together. `what` is that alone, without what to do about it."""
+
+    def __init__(self, text: str, what: str = "") -> None:
+        super().__init__(text)
+        self.what = what or text
 
 
 class Fenced(StateError):

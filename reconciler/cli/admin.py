@@ -105,7 +105,7 @@ BackupArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The backup
 def backup(file: BackupArgument, state: StateFolderOption = DEFAULT_STATE, output: OutputOption = Output.TEXT) -> int:
     """Copy the database to one file.
 
-    Also beside a running controller. The file is whole or not there, and has everything but the logs of attempts.
+    Also beside a running controller. The file is whole or not there, and has everything but the logs of attempts. It replaces an earlier backup, but nothing in the state folder and nothing that is no plain file.
 
     Example:
       reconciler backup /backups/state.db
@@ -118,15 +118,18 @@ def backup(file: BackupArgument, state: StateFolderOption = DEFAULT_STATE, outpu
 def restore(file: BackupArgument, state: StateFolderOption = DEFAULT_STATE, output: OutputOption = Output.TEXT) -> int:
     """Put a backup in the place of the database.
 
-    No controller may be running. What was there stays beside it as state.db.replaced. The controller then holds everything unfinished until `reconciler adopt`, because more may have run than the backup knows of.
+    No controller may be running. What was there stays beside it as state.db.replaced, with a number where that name is taken. The controller then holds everything unfinished until `reconciler adopt`, because more may have run than the backup knows of.
 
     Example:
       reconciler restore /backups/state.db
     """
     from state.backup import restore as put_back
 
-    code = _copied("restored", put_back(file, state), output)
+    copy = put_back(file, state)
+    code = _copied("restored", copy, output)
     if output is Output.TEXT:
+        if copy.replaced:
+            print(f"what was there before is kept as {copy.replaced}")
         print("start the controller; it looks at what runs and starts nothing. Then: reconciler adopt --all --dry-run")
     return code
 
@@ -135,6 +138,8 @@ def _copied(what: str, copy: "Copy", output: Output) -> int:
     from reconciler.cli import render
 
     facts = {"file": str(copy.path), "bytes": copy.size, "sequence": copy.sequence, "epoch": copy.epoch}
+    if copy.replaced:
+        facts["replaced"] = str(copy.replaced)
     if output is Output.JSON:
         render.print_json(facts)
     else:

@@ -5,12 +5,14 @@ from threading import Thread
 
 import pytest
 
+from state import backup as copies
 from state.backup import backup, restore
 from state.changes import TaskAdvanced
-from state.errors import Damaged, Locked, NotWritable, StateError, TooNew, Unreadable
+from state.errors import Damaged, Full, Locked, NotWritable, StateError, TooNew, Unreadable
 from state.inspection import Finding, inspect
 from state.phases import Signal, TaskPhase
 from state.store import Store
+from tests.crash.disks import small_disk
 from tests.histories import SEEN, START, activated, admitted, begun, ended, task
 
 ALICE = task("alice")
@@ -148,6 +150,72 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(folder, store, tmp_path)
     with pytest.raises(NotWritable):
         backup(folder, tmp_path / "missing" / "copy.db")
     assert os.listdir(tmp_path) == ["state"]
+
+
+@pytest.mark.parametrize("name", ["state.db", "state.db-wal", "lock", "epoch", "sequence", "logs/copy.db", "new.db"])
+def test_a_backup_never_goes_into_the_state_folder(folder, store, tmp_path, name):
+    store.commit([admitted(ALICE)], START)
+    (tmp_path / "link").symlink_to(folder)
+    for target in (folder / name, tmp_path / "link" / name):
+        with pytest.raises(NotWritable, match="lies in the state folder"):
+            backup(folder, target)
+    assert store.commit([TaskAdvanced(UID, Signal.START, SEEN)], LATER).sequence == 2
+    assert inspect(folder) == []
+
+
+def test_a_backup_replaces_nothing_but_a_plain_file(folder, store, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("copy.db")
+    for target, said in (
+        ("pipe", "no plain file"),
+        ("link", "no plain file"),
+        ("", "is a folder"),
+        (".", "is a folder"),
+    ):
+        with pytest.raises(NotWritable, match=said):
+            backup(folder, tmp_path / target)
+    assert {each.name for each in tmp_path.iterdir()} == {"state", "pipe", "link"}
+
+
+def test_two_backups_to_one_file_at_a_time_are_both_whole(folder, store, tmp_path, monkeypatch):
+    def another_first(connection, path):
+        monkeypatch.undo()
+        backup(folder, tmp_path / "copy.db")
+
+    monkeypatch.setattr(copies, "_require_whole", another_first)
+    backup(folder, tmp_path / "copy.db")
+
+    assert restore(tmp_path / "copy.db", tmp_path / "new").sequence == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"state", "copy.db", "new"}
+
+
+def test_what_a_restore_replaces_is_kept_each_time(folder, store, tmp_path):
+    backup(folder, tmp_path / "copy.db")
+    store.commit([admitted(ALICE)], START)
+    store.close(keep_wal=False)
+    original = (folder / "state.db").read_bytes()
+    kept = [restore(tmp_path / "copy.db", folder).replaced for _ in range(3)]
+    assert [each and each.name for each in kept] == ["state.db.replaced", "state.db.replaced.2", "state.db.replaced.3"]
+    assert (folder / "state.db.replaced").read_bytes() == original
+    assert restore(tmp_path / "copy.db", tmp_path / "new").replaced is None
+
+
+def test_what_is_wrong_with_a_backup_is_no_reason_to_restore_it(folder, tmp_path):
+    (tmp_path / "copy.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(Damaged) as raised:
+        restore(tmp_path / "copy.db", folder)
+    assert "no backup that can be restored" in str(raised.value)
+    assert "reconciler restore" not in str(raised.value)
+    with pytest.raises(StateError, match="is no file"):
+        restore(tmp_path, folder)
+
+
+def test_a_full_disk_under_a_backup_is_the_one_of_the_backup(folder, store, tmp_path):
+    try:
+        with small_disk(tmp_path / "small", "64k") as disk, pytest.raises(Full, match=r"small/copy\.db"):
+            backup(folder, disk / "copy.db")
+    except PermissionError as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
 
 
 BREAKS = {

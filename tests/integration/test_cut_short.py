@@ -100,6 +100,8 @@ def test_a_backup_that_is_killed_is_the_one_before_or_whole(folder, tmp_path, mo
     found = restore(tmp_path / "copy.db", tmp_path / "restored")
     assert (found.sequence == before) is (step != "sync_folder")
     assert inspect(tmp_path / "restored") == []
+    for left in tmp_path.glob("*.part"):
+        os.utime(left, (0, 0))
     assert backup(folder, tmp_path / "copy.db").sequence > before
     assert not list(tmp_path.glob("*.part"))
 
@@ -119,3 +121,5 @@ def test_a_restore_that_is_killed_leaves_a_database_that_is_whole_or_held(folder
     store.close(keep_wal=False)
     assert (names == {"a", "b"}) is not bool(store.held)
     assert inspect(folder) == []
+    restore(tmp_path / "copy.db", folder)
+    assert not list(folder.glob("state.db.restored*"))
