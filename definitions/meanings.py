@@ -67,7 +67,7 @@ MEANINGS: Mapping[str, str] = {
     "Retry.backoff": "what the pause is multiplied by each time",
     "Retry.maxEvery": "the longest pause",
     "Concurrency.limit": "so many of the group at a time",
-    "Concurrency.group": "what is counted together; by default the job, or the workflow, itself",
+    "Concurrency.group": "what is counted together; by default the job, the inline step of its workflow, or the workflow itself",
     "Concurrency.policy": "what happens to one too many: it waits (`queue`), is skipped (`skip`), or takes the place of "
     "the oldest, which is stopped (`replace`)",
     "Approval.message": "what the approver should look at",

@@ -30,7 +30,7 @@ class Reading:
 class Rule:
     """How many of a group at a time, and what becomes of one too many.
 
-    `group` None: the job, or the workflow, itself. `inner`: the text stands in the job's file, as in a Reading.
+    `group` None: the job, the inline step or the workflow itself. `inner`: the text stands in the job's file, as in a Reading.
     """
 
     limit: int
@@ -49,6 +49,7 @@ class Unit:
     request: Template  # of the block as JSON; a secret reference stands there as "***"
     secrets: Mapping[str, str]  # JSON pointer into the request -> secret reference
     inner: bool  # the block stands in a Job: its `params` are `params` below, filled by `arguments`
+    owner: str  # what is counted together unless a rule says otherwise: the job, or the inline block of its workflow
     arguments: Template | None = None  # of `with`, in the step's scope
     params: Mapping[str, Param] = field(default_factory=dict)
     until: Reading | None = None

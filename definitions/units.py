@@ -107,7 +107,7 @@ def compile_job(context: Context, definition: Definition, spec: JobSpec) -> Unit
         return None
     _check_driver(context, site, spec.drivers[0])
     values: dict[str, Json] = {name: f"${{{{ params.{name} }}}}" for name in spec.params}
-    unit = _unit(spec, site, definition.name, definition.path, inner=True)
+    unit = _unit(spec, site, definition.name, definition.name, definition.path, inner=True)
     return unit and replace(unit, params=spec.params, arguments=template(values))
 
 
@@ -157,7 +157,8 @@ def compile_block(context: Context, site: Site, call: Call, outer: Call | None, 
     if call.with_:
         site.report.add((*site.path, "with"), "E-PARAM", "`with` fills the parameters of a job; there is none here")
     _check_driver(context, site, call.driver or "")
-    unit = _unit(call, site, path, context.target.path, inner=False)
+    owner = f"{context.target.name}#{path}"  # a text that no name has, and nobody writes for another group
+    unit = _unit(call, site, path, owner, context.target.path, inner=False)
     return unit and replace(unit, **_nearer([call, *([outer] if outer else [])]))
 
 
@@ -217,11 +218,11 @@ def _job_unit(definition: Definition) -> Unit | None:
     if not isinstance(definition.model, Job):
         return None
     spec = definition.model.spec
-    unit = _unit(spec, job_site(spec, Report()), definition.name, definition.path, inner=True)
+    unit = _unit(spec, job_site(spec, Report()), definition.name, definition.name, definition.path, inner=True)
     return unit and replace(unit, params=spec.params)
 
 
-def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner: bool) -> Unit | None:
+def _unit(options: Call | JobSpec, site: Site, name: str, owner: str, source: str, *, inner: bool) -> Unit | None:
     """The unit of a driver block with the options beside it. None after a finding in the block."""
     driver = options.driver or ""
     block = getattr(options, driver)
@@ -237,6 +238,7 @@ def _unit(options: Call | JobSpec, site: Site, name: str, source: str, *, inner:
         return None
     return Unit(
         job=name,
+        owner=owner,
         source=source,
         driver=driver,
         request=request,

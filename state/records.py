@@ -184,7 +184,7 @@ class AttemptRecord:
     name: str  # external_name(key)
     namespace: str
     driver: str
-    job: str  # the concurrency group; the job's name unless it names another
+    job: str  # the concurrency group: the job, or the inline step of its workflow, unless a rule names another
     request: Mapping[str, Json]  # the resolved driver block; a secret stands there as "***"
     secrets: Mapping[str, str]  # JSON pointer into request -> secret reference
     epoch: int  # of the controller that made the intent

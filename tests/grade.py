@@ -26,7 +26,7 @@ REQUEST = template({"method": "GET", "url": "http://127.0.0.1:9/"})
 
 
 def unit(job: str) -> Unit:
-    return Unit(job, f"jobs/{job}.yaml", "http", REQUEST, {}, inner=True)
+    return Unit(job, f"jobs/{job}.yaml", "http", REQUEST, {}, inner=True, owner=job)
 
 
 def node(path: str, job: str = "", **fields: Any) -> Node:

@@ -115,8 +115,8 @@ def _begun(task: TaskSnapshot, holder: Position, now: datetime) -> datetime:
 
 
 def _group(unit: Unit, scope: Scope, task: TaskSnapshot) -> str:
-    """The concurrency group: the one that the definition names, else the job itself (an inline block: this step)."""
-    default = f"{task.record.namespace}/{unit.job}"
+    """The concurrency group: the one that the definition names, else the job itself or this step of its workflow."""
+    default = f"{task.record.namespace}/{unit.owner}"
     if unit.rule is None or unit.rule.group is None:
         return default
     return group_name(unit.rule, default, inner_scope(scope, unit) if unit.rule.inner else scope)
