@@ -47,12 +47,18 @@ class Scope:
         changes = [change for change in self.news.changes if _subject(change) == uid]
         return Scope(News(reports=reports, changes=changes), (uid,))
 
+    @property
+    def asked(self) -> list[TriggerChange]:
+        """What was asked for triggers, which need not be among those that are decided about."""
+        return [change for change in self.news.changes if isinstance(change, TriggerChange)]
+
+    def of_asked(self) -> "Scope":
+        """What was asked for triggers, without a look at any of them."""
+        return Scope(News(changes=list(self.asked)), ())
+
     def of_triggers(self) -> "Scope":
-        """The triggers alone, and what was asked for them."""
-        changes: list[TaskChange | TriggerChange] = [
-            change for change in self.news.changes if isinstance(change, TriggerChange)
-        ]
-        return Scope(News(changes=changes), (), triggers=self.triggers)
+        """The triggers alone."""
+        return Scope(News(), (), triggers=self.triggers)
 
     def of_files(self) -> "Scope":
         """The files and the source alone."""
@@ -92,12 +98,13 @@ class Loop:
 
     def _snapshot(self, scope: Scope, now: datetime) -> Snapshot:
         """The rows of the slice, and whether the tasks that its triggers may make now ran before."""
-        snapshot = self.store.snapshot(scope.tasks, scope.identities, scope.triggers)
+        asked = [trigger_of(change) for change in scope.asked]
+        snapshot = self.store.snapshot(scope.tasks, scope.identities, scope.triggers, asked)
         if not scope.triggers or not isinstance(self.agenda.desired, Complete):
             return snapshot
         seen = Observed(snapshot, triggers=frozenset(scope.triggers), changed=self.agenda.changed)
         made = list(candidates(self.agenda.desired, seen, now))
-        return self.store.snapshot(scope.tasks, [*scope.identities, *made], scope.triggers) if made else snapshot
+        return self.store.snapshot(scope.tasks, [*scope.identities, *made], scope.triggers, asked) if made else snapshot
 
     def widened(self, scope: Scope, now: datetime) -> Observed:
         """The same with all those whose place something of it is to take."""
@@ -174,7 +181,7 @@ async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:
     if len(scope.triggers) > 1:
         loop.agenda.singly(scope.triggers)
     alone = [scope.of_triggers()] if len(scope.triggers) == 1 else []
-    for part in (*alone, scope.of_files(), *map(scope.of, scope.tasks)):
+    for part in (scope.of_asked(), *alone, scope.of_files(), *map(scope.of, scope.tasks)):
         try:
             plans.append(await turn(loop, part, now))
         except StateError:

@@ -113,19 +113,21 @@ class Store(Questions):
         tasks: Collection[Uid],
         identities: Collection[Identity] = (),
         triggers: Collection[Identity] = (),
+        asked: Collection[Uid] = (),
     ) -> Snapshot:
         """These tasks whole (unknown ones are left out), the latest run of each of `identities`, and the usage of all.
 
-        `triggers` come with the tasks of theirs that are not over.
+        `triggers` come with the tasks of theirs that are not over, the triggers `asked` alone.
         """
         with translated(self.folder.database):
             latest = latest_runs(self._connection, identities) if identities else []
             made = live_of_triggers(self._connection, triggers) if triggers else []
             loaded = self._load([*tasks, *latest, *made])
             gone = load_gone(self._connection, identities) if identities else {}
-            named = load_triggers(self._connection, triggers_named(self._connection, triggers)) if triggers else {}
+            named = triggers_named(self._connection, triggers) if triggers else []
+            found = load_triggers(self._connection, [*named, *asked])
         rows = {uid: each.task for uid, each in loaded.items()}
-        return Snapshot(rows, gone, self._usage, self.epoch, {uid: each.record for uid, each in named.items()})
+        return Snapshot(rows, gone, self._usage, self.epoch, {uid: each.record for uid, each in found.items()})
 
     def commit(self, changes: Sequence[Change], at: datetime, snapshot: Snapshot | None = None) -> Committed:
         """Make all `changes` durable, in their order and as of `at`, or none of them; one fsync.

@@ -1,13 +1,15 @@
 """Triggers in a real controller over a real repository, whose clock a test puts forward."""
 
 import os
+import subprocess
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from state.reader import Reader
-from tests.controllers import Controller, run_until_idle, task
+from tests.controllers import COMMAND, Controller, run_until_idle, task
 from tests.repositories import Repository
 
 CLOCK = """\
@@ -67,6 +69,17 @@ def decisions(state: Path, name: str = "tick") -> list[tuple[str, str]]:
         return [(each.path, each.after) for each in reversed(events)]
     finally:
         reader.close()
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, timeout=30)
+
+
+def phase(state: Path, name: str) -> str:
+    """Where a trigger stands."""
+    with closing(Reader(state)) as reader:
+        record = reader.trigger("default", name)
+    return record.phase.value if record else ""
 
 
 def test_a_trigger_fires_each_minute_and_after_a_kill_for_the_latest_missed_one(repository, tmp_path, clock):
@@ -168,3 +181,16 @@ def test_a_task_of_a_trigger_is_not_removed_because_it_has_no_file_and_no_revisi
     assert not any("PruneBlocked" in each for each in controller.conditions())
     assert made.record.trigger == "t0"
     assert len(decisions(state, "t0")) == 1
+
+
+def test_a_trigger_that_is_held_is_adopted_at_the_next_start_too(repository, tmp_path):
+    state = tmp_path / "state"
+    repository.commit(one=JOB, tick=trigger("cron: '0 0 1 1 *'"), beat=trigger("cron: '0 0 1 1 *'", "beat"))
+    run_until_idle(repository.folder, state, "--adopt", "hold")
+    assert {phase(state, name) for name in ("tick", "beat")} == {"unadopted"}
+
+    assert command("adopt", "beat", "--state", str(state)).returncode == 0
+    run_until_idle(repository.folder, state)
+
+    assert (phase(state, "beat"), phase(state, "tick")) == ("active", "unadopted")
+    assert not list((state / "requests").iterdir())
