@@ -17,7 +17,7 @@ from reconciler.approval import plan_digest
 from reconciler.expectation import expected_finish, heard, node_span
 from reconciler.position import Position, below, locate, target_of, whole
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
-from reconciler.waiting import Place, focus, place, step_sentence, task_sentence
+from reconciler.waiting import Place, focus, place, step_sentence, tally, task_sentence
 from state.phases import ENDED_STEPS, ENDED_TASKS, PUBLIC, StepPhase
 from state.records import (
     AttemptRecord,
@@ -38,25 +38,14 @@ Document = dict[str, Any]
 
 def task(snapshot: TaskSnapshot, program: Program | None, now: datetime, pins: Sequence[Pin] = ()) -> Document:
     """One task whole: `status.steps` is the tree in flow order, also what has not started (empty without a program)."""
-    record = snapshot.record
     steps = [step(snapshot, each, now) for each in whole(program).places.values()] if program else []
-    about = focus(snapshot, program)
-    reason = task_reason(record, step_reason(about.place.step, about.place.attempt) if about else "")
-    status = _task_status(
-        record,
-        reason,
-        task_sentence(snapshot, program, now, about),
-        expected_finish(program, record),
-        now,
-    )
     whole_ = {"ahead": _ahead(snapshot, ""), "definitions": [_pin(pin) for pin in pins], "steps": steps}
-    return _task_object(record, status | whole_)
+    return _task_object(snapshot.record, _task_status(snapshot, program, now) | whole_)
 
 
-def summary(record: TaskRecord, now: datetime) -> Document:
-    """One task as lists show it: as `task`, without its steps, with what the controller last said of it as message."""
-    message = task_sentence(TaskSnapshot(record), None, now)
-    return _task_object(record, _task_status(record, task_reason(record), message, record.expected_finish, now))
+def summary(snapshot: TaskSnapshot, program: Program | None, now: datetime) -> Document:
+    """One task as lists show it: as `task`, without its steps."""
+    return _task_object(snapshot.record, _task_status(snapshot, program, now))
 
 
 def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
@@ -242,11 +231,18 @@ def _task_object(record: TaskRecord, status: Document) -> Document:
     return _object("Task", metadata, {record.kind.lower(): record.target, "with": dict(record.params)}, status)
 
 
-def _task_status(record: TaskRecord, reason: str, message: str, finish: datetime | None, now: datetime) -> Document:
+def _task_status(snapshot: TaskSnapshot, program: Program | None, now: datetime) -> Document:
+    """What lists and the task itself say alike."""
+    record, about = snapshot.record, focus(snapshot, program)
+    reason = task_reason(record, step_reason(about.place.step, about.place.attempt) if about else "")
+    message = task_sentence(snapshot, program, now, about)
+    finish = expected_finish(program, record)
+    done, total = tally(snapshot, program) if program else (0, 0)
     return {
         "state": PUBLIC[record.phase].value,
         "reason": reason,
         "message": message,
+        "progress": {"done": done, "total": total},
         "conditions": conditions(record, reason, message),
         "createdAt": moment(record.created_at),
         "startedAt": moment(record.started_at),

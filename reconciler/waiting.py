@@ -15,7 +15,7 @@ from definitions.program import Node, Program
 from reconciler.approval import plan_digest
 from reconciler.position import Position, below, whole
 from reconciler.reasons import ADVICE
-from state.phases import ACTIVE_STEPS, ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.phases import ACTIVE_STEPS, ENDED_STEPS, PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
 from state.room import QUEUED_FOR_GROUP
 
@@ -90,17 +90,38 @@ def _leaves(task: TaskSnapshot, position: Position) -> list[Place]:
     return [found] if alone else inner
 
 
+def tally(task: TaskSnapshot, program: Program) -> tuple[int, int]:
+    """How many of the steps that do work themselves have finished, skipped ones too, and how many there are by now."""
+    phases = [leaf.phase for step in whole(program).places.values() for leaf in _outermost(task, step)]
+    return sum(PUBLIC[phase] is State.FINISHED for phase in phases), len(phases)
+
+
+def _outermost(task: TaskSnapshot, position: Position) -> Iterator[Place]:
+    inner = below(task, position)
+    if not inner:
+        yield place(task, position)
+    for each in inner:
+        yield from _outermost(task, each)
+
+
 def focus(task: TaskSnapshot, program: Program | None) -> Focus | None:
-    """What a sentence about a running or failed task speaks of: what moves or holds it, else what is next."""
+    """What a sentence about a running or failed task speaks of: what waits for a person, what moves or holds it, else
+    what is next.
+    """
     if program is None or task.record.phase not in {TaskPhase.RUNNING, TaskPhase.FAILED}:
         return None
     places = list(leaves(task, program))
     if task.record.phase is TaskPhase.FAILED:
         found = sorted(filter(_stopped, places), key=lambda each: each.phase is not StepPhase.LOST)
     else:
-        moving = [each for each in places if each.phase in ACTIVE_STEPS]
+        moving = sorted((each for each in places if each.phase in ACTIVE_STEPS), key=lambda each: not _asks(each))
         found = moving or [each for each in places if each.phase is StepPhase.WAITING][:1]
     return Focus(found[0], len(found) - 1) if found else None
+
+
+def _asks(where: Place) -> bool:
+    """Whether nobody but a person brings it on."""
+    return where.phase is StepPhase.RUNNING and where.step.reason == "WaitingForApproval"
 
 
 def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, about: Focus | None = None) -> str:
@@ -285,7 +306,7 @@ def _running(task: TaskSnapshot, where: Place, now: datetime) -> str:
 
 
 def _pausing(task: TaskSnapshot, where: Place, now: datetime) -> str:
-    if where.step.reason != "WaitingForApproval":
+    if not _asks(where):
         return f"{where.path} waits: it goes on {_when(where.step.wake_at, now)}"
     asked = f": {where.step.message}" if where.step.message else ""
     plan = plan_digest(task, where.position)

@@ -127,16 +127,20 @@ class Reader:
                     else _of_run(connection, namespace, name, run)
                 )
                 found = next((loaded.task for _, loaded in load_tasks(connection, uids, self._records)), None)
-                return replace(found, lines=lines(connection, found)) if found and waits_in_line(found) else found
+                return _placed(connection, found) if found else None
 
         return self._reading.read(work)
 
-    def snapshots(self, uids: Collection[Uid]) -> dict[Uid, TaskSnapshot]:
-        """Those of `uids` that have rows, whole and as of one moment."""
+    def snapshots(self, uids: Collection[Uid], *, placed: bool = False) -> dict[Uid, TaskSnapshot]:
+        """Those of `uids` that have rows, in that order, whole and as of one moment; `placed`: with what stands before
+        those that stand in line.
+        """
 
         def work(connection: sqlite3.Connection) -> dict[Uid, TaskSnapshot]:
             with _moment(connection):
-                return {uid: loaded.task for uid, loaded in load_tasks(connection, uids, self._records)}
+                found = {uid: loaded.task for uid, loaded in load_tasks(connection, uids, self._records)}
+                known = (uid for uid in uids if uid in found)
+                return {uid: _placed(connection, found[uid]) if placed else found[uid] for uid in known}
 
         return self._reading.read(work)
 
@@ -310,6 +314,11 @@ class Reader:
 
     def _rows(self, statement: str, *cells: Cell) -> list[Any]:
         return self._reading.read(lambda connection: connection.execute(statement, cells).fetchall())
+
+
+def _placed(connection: sqlite3.Connection, task: TaskSnapshot) -> TaskSnapshot:
+    """The same with what stands before it where it stands in line."""
+    return replace(task, lines=lines(connection, task)) if waits_in_line(task) else task
 
 
 def _bounded(limit: int) -> int:

@@ -129,6 +129,13 @@ class StepStatus(Model):
     steps: list["StepStatus"]
 
 
+class Progress(Model):
+    """How many of the steps that do work themselves have finished, of those that there are by now."""
+
+    done: int
+    total: int
+
+
 class TaskSummaryStatus(Model):
     """How far a task is. `message` says in one sentence why it waits.
 
@@ -139,6 +146,7 @@ class TaskSummaryStatus(Model):
     state: StateName
     reason: str
     message: str
+    progress: Progress
     conditions: list[Condition]
     created_at: str
     started_at: str | None

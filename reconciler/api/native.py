@@ -37,8 +37,8 @@ def _lists(routes: APIRouter, view: View, answers: Answers) -> None:
     )
     async def tasks(request: Request, query: Annotated[TasksQuery, Query()]) -> Response:
         def make() -> status.Document:
-            page, now = view.tasks(query), view.clock()
-            return {"items": [status.summary(record, now) for record in page.items], "next": page.next}
+            items, following = view.tasks(query)
+            return {"items": items, "next": following}
 
         return answers.get(request, view.sequence(), make)
 

@@ -7,6 +7,7 @@ import structlog
 from reconciler.cli.explanation import short
 from reconciler.cli.render import MARKS, inert, now_utc
 from reconciler.settings import SourceSettings
+from reconciler.shortening import shortened
 from state.phases import PUBLIC, Phase, StepPhase, TaskPhase
 from state.reader import Reader
 from state.records import Event, SourceRecord, TaskSnapshot, TriggerRecord
@@ -78,7 +79,7 @@ def _of_trigger(event: Event, trigger: TriggerRecord | None) -> str:
     if trigger is None or event.after == "fired":
         return ""
     slot = f" {event.path}" if event.path else ""
-    said = " ".join(part for part in (event.reason, event.message) if part)
+    said = shortened(" ".join(part for part in (event.reason, event.message) if part))
     return inert(f"~ trigger {trigger.namespace}/{trigger.name}{slot}  {event.after}  {said}".rstrip())
 
 
@@ -92,5 +93,5 @@ def _line(event: Event, task: TaskSnapshot | None) -> str:
     if before is after:
         return ""
     name = "/".join(task.record.identity) + (f" {event.path}" if event.path else "")
-    said = " ".join(part for part in (event.reason, event.message) if part)
+    said = shortened(" ".join(part for part in (event.reason, event.message) if part))
     return inert(f"{MARKS[after]} {name}  {after}  {said}".rstrip())

@@ -169,7 +169,8 @@ def _text(error: Exception) -> str:
 
 def _report(message: str) -> int:
     if message:
-        print(f"error: {' '.join(message.split()).replace('Value error, ', '')}", file=sys.stderr)
+        said = " ".join(message.split()).replace("Value error, ", "")
+        print(f"error: {''.join(char if char.isprintable() else '�' for char in said)}", file=sys.stderr)
     return FAILED
 
 

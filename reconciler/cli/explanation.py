@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.cli import render
+from reconciler.shortening import shortened
 
 Answer = Mapping[str, Any]
 _SHORT = 10
+
+
+def _line(text: str) -> str:
+    return shortened(render.inert(text))
 
 
 def short(commit: str | None) -> str:
@@ -20,8 +25,8 @@ def sentences(task: Answer, history: Sequence[Answer]) -> list[str]:
     status = task["status"]
     name = f"{task['metadata']['namespace']}/{task['metadata']['name']}"
     head = f"{name} is {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")
-    found = [render.inert(head + (f": {status['message']}" if status.get("message") else ""))]
-    found += [f"  {line}" for line in _open_steps(status.get("steps") or ())]
+    found = [_line(head + (f": {status['message']}" if status.get("message") else ""))]
+    found += [f"  {line}" for line in _open_steps(status.get("steps") or (), status.get("message") or "")]
     found += _suspended_by(status, history)
     found += facts(task)
     return found + ([f"last change: {_change(history[-1])}"] if history else [])
@@ -38,14 +43,15 @@ def reasons(task: Answer, history: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def _open_steps(steps: Sequence[Answer]) -> list[str]:
-    """The steps that say why they are not finished, the innermost only."""
+def _open_steps(steps: Sequence[Answer], known: str) -> list[str]:
+    """The steps that say why they are not finished, the innermost only, but for the one that `known` begins with."""
     found: list[str] = []
     for step in steps:
-        below = _open_steps(step.get("steps") or ())
+        below = _open_steps(step.get("steps") or (), known)
         found += below
-        if not below and step["state"] != "FINISHED" and step.get("message"):
-            found.append(render.inert(f"{step['path']} is {step['state']}: {step['message']}"))
+        said = step.get("message")
+        if not below and step["state"] != "FINISHED" and said and not known.startswith(said):
+            found.append(_line(f"{step['path']} is {step['state']}: {step['message']}"))
     return found
 
 
@@ -58,7 +64,7 @@ def _suspended_by(status: Answer, history: Sequence[Answer]) -> list[str]:
     cause = found[-1].get("cause") or {}
     said = f" “{cause['message']}”" if cause.get("message") else ""
     reference = f" in {short(cause['reference'])}" if cause.get("reference") else ""
-    return [render.inert(f"suspended by: {cause.get('author') or cause.get('kind') or '?'}{reference}{said}")]
+    return [_line(f"suspended by: {cause.get('author') or cause.get('kind') or '?'}{reference}{said}")]
 
 
 def facts(task: Answer) -> list[str]:
@@ -67,9 +73,10 @@ def facts(task: Answer) -> list[str]:
     found = _desired(status, task["metadata"]["run"])
     if outputs := render.values(status.get("outputs")):
         found.append(f"outputs: {outputs}")
-    said = [each for each in status.get("conditions") or () if each.get("message")]
+    known = status.get("message")
+    said = [each for each in status.get("conditions") or () if each.get("message") and each["message"] != known]
     found += [f"{each['type']}={each['status']}: {each['message']}" for each in said]
-    return [render.inert(line) for line in found]
+    return [_line(line) for line in found]
 
 
 def _desired(status: Answer, number: int) -> list[str]:
@@ -107,7 +114,7 @@ def _by(cause: Answer) -> str:
 
 
 def _change(event: Answer) -> str:
-    return render.inert("  ".join(str(cell) for cell in event_row(event) if cell))
+    return _line("  ".join(str(cell) for cell in event_row(event) if cell))
 
 
 def event_row(event: Answer) -> tuple[object, ...]:
@@ -192,4 +199,4 @@ def trigger_lines(trigger: Answer) -> list[str]:
         found.append(
             f"last task: {task['name']} is {task['state']}" + (f" ({task['reason']})" if task["reason"] else "")
         )
-    return [render.inert(line) for line in found]
+    return [_line(line) for line in found]

@@ -19,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from reconciler.shortening import shortened
+
 MARKS = {"CREATED": "○", "RUNNING": "●", "FAILED": "✗", "SUSPENDED": "‖", "REVOKED": "⊘", "FINISHED": "✓"}
 STYLES = {
     "CREATED": "dim",
@@ -31,6 +33,7 @@ STYLES = {
 ENDED = frozenset({"FINISHED", "FAILED", "REVOKED"})
 SKIPPED = "–"
 _VALUE_WIDTH = 60
+_ROW_WIDTH = 240
 _PAD_WIDTH = 40  # a longer cell goes over its column instead of moving all the others
 
 
@@ -49,8 +52,9 @@ def _harmless(char: str) -> bool:
 
 
 def print_json(value: object) -> None:
-    """`value` as indented JSON; stdout gets nothing else."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """`value` as indented JSON, whole, what would act on a terminal escaped; stdout gets nothing else."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print("".join(char if char == "\n" or _harmless(char) else json.dumps(char)[1:-1] for char in text))
 
 
 def warn_of_stillness(tasks: Iterable[Mapping[str, Any]], notice: str) -> None:
@@ -60,8 +64,9 @@ def warn_of_stillness(tasks: Iterable[Mapping[str, Any]], notice: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows under their column names; on a terminal the last column is cut to fit, in a pipe nothing is."""
+    """Rows under their column names, the last one cut: on a terminal to fit, in a pipe where it is very long."""
     cells = [[inert("" if cell is None else cell) for cell in row] for row in rows]
+    cells = [[*row[:-1], shortened(row[-1], _ROW_WIDTH)] for row in cells]
     if not sys.stdout.isatty():
         for line in _aligned([list(columns), *cells]):
             print(line)
@@ -119,7 +124,7 @@ def _detail(status: Mapping[str, Any], now: datetime) -> str:
     speaks = (
         not any(child["state"] in {"RUNNING", "FAILED"} for child in status.get("steps") or ()) or "path" not in status
     )
-    message = status.get("message") or "" if speaks else ""
+    message = shortened(status.get("message") or "") if speaks else ""
     parts = [reason, _elapsed(status, now), values(status.get("outputs")), message]
     return inert("  ".join(part for part in parts if part))
 
@@ -128,7 +133,7 @@ def values(outputs: object) -> str:
     """Outputs as `name=value …`, long ones cut."""
     if not isinstance(outputs, Mapping):
         return "" if outputs is None else _short(outputs)
-    return " ".join(f"{name}={_short(value)}" for name, value in outputs.items())
+    return shortened(" ".join(f"{name}={_short(value)}" for name, value in outputs.items()))
 
 
 def _short(value: object) -> str:
@@ -137,15 +142,9 @@ def _short(value: object) -> str:
 
 
 def progress(status: Mapping[str, Any]) -> tuple[int, int]:
-    """How many of the leaves of the step tree have finished, and how many there are."""
-    leaves = list(_leaves(status.get("steps") or ()))
-    return sum(leaf["state"] == "FINISHED" for leaf in leaves), len(leaves)
-
-
-def _leaves(steps: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for step in steps:
-        children = step.get("steps")
-        yield from _leaves(children) if children else (step,)
+    """How many of the steps of a task have finished, and how many there are."""
+    found = status.get("progress") or {"done": 0, "total": 0}
+    return found["done"], found["total"]
 
 
 def progress_text(status: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ def test_deployments_of_one_target_follow_each_other_and_say_how_many_are_before
         first.until(lambda: "other" in target.begun)
         waiting = first.until(lambda: first.get("/tasks/default/zwei"))["status"]
         listed = {each["metadata"]["name"]: each["status"] for each in first.get("/tasks")["items"]}
+        alone = first.get("/tasks/default/two")["status"]
         first.kill()
     target.go.set()
 
@@ -86,7 +87,10 @@ def test_deployments_of_one_target_follow_each_other_and_say_how_many_are_before
     assert (waiting["state"], waiting["reason"], waiting["ahead"]) == ("CREATED", "QueuedForGroup", 1)
     full = "the group deploy to main is full: 1 of 1"
     assert waiting["message"] == f"{full}, held by default/one; 1 waits before it"
-    assert (listed["two"]["reason"], listed["two"]["message"]) == ("QueuedForGroup", full)
+    assert (alone["reason"], alone["message"]) == ("QueuedForGroup", f"{full}, held by default/one; it is next")
+    assert [(listed[name]["reason"], listed[name]["message"]) for name in ("two", "zwei")] == [
+        (each["reason"], each["message"]) for each in (alone, waiting)
+    ], "a list says what the task itself says"
     assert ended.process.returncode == 0, ended.text
     assert [each for each in dict.fromkeys(target.begun) if each != "other"] == ["one", "two", "zwei"]
     assert target.most == 2  # one of each target

@@ -34,6 +34,7 @@ BOXES = {
             "reconciler.approval",
             "reconciler.position",
             "reconciler.reasons",
+            "reconciler.shortening",
             "reconciler.document",
         ],
     ),

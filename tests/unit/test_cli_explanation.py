@@ -50,7 +50,8 @@ def test_why_tells_the_state_the_failed_step_and_the_author(document, event):
     found = explanation.sentences(document, [event])
 
     assert found[0].startswith("demo/grade-alice is FAILED")
-    assert any("step1 is FAILED: " in line and "status 500" in line for line in found)
+    assert "step1 failed: status 500" in found[0]
+    assert not any("step1 failed" in line for line in found[1:]), "what the sentence says is not said again"
     assert "desired by: demo/grade.yaml at c0ffeec0ff “Grade Alice” by Ada (blob b10bb10bb1)" in found
     assert any(line.startswith("last change: 2026-11-22T12:00:10.000Z  step1#1  started → failed") for line in found)
 

@@ -1,10 +1,12 @@
 """Trees, tables and durations as text."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from reconciler.cli import render, screen
+from reconciler.shortening import shortened
 
 NOW = datetime(2026, 11, 22, 12, 0, 10, tzinfo=UTC)
 
@@ -15,7 +17,9 @@ def step(name: str, state: str, *children: dict, **rest: object) -> dict:
 
 def task(state: str = "RUNNING", **status: object) -> dict:
     steps = status.pop("steps", [step("step1", "FINISHED"), step("step2", state)])
-    return {"metadata": {"namespace": "demo", "name": "grade"}, "status": {"state": state, "steps": steps, **status}}
+    progress = {"done": 1, "total": 3}
+    shown = {"state": state, "progress": progress, "steps": steps, **status}
+    return {"metadata": {"namespace": "demo", "name": "grade"}, "status": shown}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,36 @@ def test_nothing_that_a_stranger_wrote_reaches_the_terminal_as_a_command():
     assert text == "a�[31mred� �evil�"
 
 
+LONG = f"ship {'x' * 100_000}\u202e\x9b2Jdone?; to approve it: `reconciler approve demo/grade ask --plan sha256:{'a' * 64}`"
+
+
+def test_a_long_text_is_cut_in_trees_and_tables_and_still_says_what_to_do(capsys):
+    asks = step("ask", "RUNNING", reason="WaitingForApproval", message=LONG)
+    lines = [str(line) for line in render.lines(task(message=LONG, steps=[asks]), NOW)]
+    render.print_table(("NAME", "MESSAGE"), [("grade", LONG)])
+
+    said = [*lines, capsys.readouterr().out.splitlines()[1]]
+
+    assert all(len(line) < 500 for line in said)
+    assert all("ship xxx" in line and "…" in line and line.endswith(f"sha256:{'a' * 64}`") for line in said)
+
+
+def test_programs_get_a_long_text_whole_and_nothing_that_acts_on_a_terminal(capsys):
+    render.print_json({"message": LONG, "name": "上线"})
+
+    out = capsys.readouterr().out
+
+    assert json.loads(out) == {"message": LONG, "name": "上线"}
+    assert "上线" in out
+    assert all(char.isprintable() or char == "\n" for char in out)
+
+
+def test_a_long_text_without_advice_is_cut_at_its_end():
+    assert shortened("a" * 500) == "a" * 399 + "…"
+    assert shortened("short; as it is") == "short; as it is"
+    assert shortened("a; " + "b" * 500, 100) == ("a; " + "b" * 500)[:99] + "…"
+
+
 def test_a_table_is_aligned_by_the_width_of_its_characters(capsys):
     render.print_table(("NAME", "STATE"), [("上线", "RUNNING"), ("a", None)])
 
@@ -72,7 +106,7 @@ def test_followed_lines_appear_only_when_a_state_or_reason_changes():
     third = changes.of(task("FINISHED"))
 
     assert [line.split("  ", 1)[1] for line in first] == [
-        "● demo/grade  RUNNING  1/2 done  polls again in 4 s",
+        "● demo/grade  RUNNING  1/3 done  polls again in 4 s",
         "  ✓ step1  FINISHED",
         "  ● step2  RUNNING",
     ]

@@ -8,7 +8,7 @@ from time import thread_time
 import pytest
 
 from definitions.expressions import template
-from definitions.program import Each, Program
+from definitions.program import Each, Pause, Program
 from reconciler import status
 from reconciler.expectation import expected_finish, expected_span
 from reconciler.waiting import duration_text, task_sentence
@@ -322,8 +322,34 @@ def test_a_finished_task_is_ready_and_a_held_one_stalled():
     assert held["reason"] == "Lost"
 
 
+@pytest.mark.parametrize("phase", TaskPhase)
+@pytest.mark.parametrize("rows", [(), (done("step1"), step("step2"), step("step2.api2", StepPhase.LOST))])
+def test_a_list_says_of_a_task_what_the_task_says_itself(phase, rows):
+    snapshot = run(*rows, task=record(phase))
+
+    listed, whole = (show(snapshot, grade(), NOW)["status"] for show in (status.summary, status.task))
+
+    assert {key: whole[key] for key in listed} == listed
+    assert whole.keys() - listed.keys() == {"ahead", "definitions", "steps"}
+    assert listed["progress"] == {"done": len(rows) // 3, "total": 6}
+
+
+def test_what_waits_for_a_person_is_said_before_what_goes_on_by_itself():
+    steps = (node("poll", "api1"), replace(node("ask"), kind="approval", pause=Pause()))
+    program = Program("Workflow", "two", {}, steps, ("poll", "ask"), nodes={each.path: each for each in steps})
+    rows = (step("poll"), attempt("poll"), step("ask", reason="WaitingForApproval", message="go on?"))
+
+    shown = status.summary(run(*rows), program, NOW)["status"]
+
+    assert shown["reason"] == "WaitingForApproval"
+    assert shown["message"].startswith("ask waits for approval: go on?; to approve it: `reconciler approve ")
+    assert shown["message"].endswith("(and 1 other step under way)")
+
+
 def test_conditions_that_the_controller_noted_come_after_the_three():
-    shown = status.summary(record(conditions={"SpecDrift": "the spec changed after admission"}), NOW)["status"]
+    shown = status.task(run(task=record(conditions={"SpecDrift": "the spec changed after admission"})), grade(), NOW)[
+        "status"
+    ]
 
     assert shown["conditions"][3] == {
         "type": "SpecDrift",

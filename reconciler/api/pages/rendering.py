@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import Response
 
 from reconciler.api.inert import inert
+from reconciler.shortening import shortened
 from reconciler.waiting import duration_text
 
 FOLDER = Path(__file__).parent
@@ -44,7 +45,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"clock": _clock, "inert": inert, "pretty": _pretty, "segment": _segment, "span": duration_text}
+    made.filters |= {
+        "clock": _clock,
+        "cut": shortened,
+        "inert": inert,
+        "pretty": _pretty,
+        "segment": _segment,
+        "span": duration_text,
+    }
     return made
 
 

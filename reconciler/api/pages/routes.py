@@ -92,11 +92,11 @@ def _tasks(view: View, request: Request) -> tuple[str, Values]:
     given = {key: value for key, value in request.query_params.items() if value}
     labels = [value for value in request.query_params.getlist("label") if value]
     chosen_ = TasksQuery.model_validate({**given, "label": labels})
-    found, now = view.tasks(chosen_), view.clock()
+    items, following = view.tasks(chosen_)
     values = {
         "here": "tasks",
-        "items": [status.summary(record, now) for record in found.items],
-        "more": f"/?{urlencode({**given, 'cursor': found.next})}" if found.next else "",
+        "items": items,
+        "more": f"/?{urlencode({**given, 'cursor': following})}" if following else "",
         "chosen": chosen_,
         "counts": _by_state(view),
         "states": [state.value for state in State],
