@@ -5,6 +5,7 @@ rules that speak to a question the one with the most specific path wins, and amo
 speaks, the profile does: `local` lets it pass, `strict` refuses it.
 """
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from definitions.models import Model
 from reconciler.errors import Refusal
 from reconciler.urls import read_url
 
-Kind = Literal["drivers", "hosts", "images", "namespaces", "secrets", "privileged"]
+Kind = Literal["drivers", "hosts", "images", "namespaces", "mounts", "secrets", "privileged"]
 Patterns = tuple[Annotated[str, Field(min_length=1)], ...]
 
 _CODES: Mapping[str, str] = {"hosts": "E-HTTP-HOST"}
@@ -45,6 +46,9 @@ class Rule(Section):
     images: Patterns = Field(default=(), description="Container images, for example `registry.example.org/team/*`.")
     namespaces: Patterns = Field(default=(), description="Kubernetes namespaces.")
     secrets: Patterns = Field(default=(), description="Secret references, for example `db/*`.")
+    mounts: Patterns = Field(
+        default=(), description="What containers may see of their host: folders, `/srv/data*`, and volumes by name."
+    )
     privileged: bool = Field(default=False, description="Privileged containers and executions as another user's root.")
 
 
@@ -96,6 +100,11 @@ def _judge(question: _Question, path: str, permissions: Permissions) -> Refusal 
 
 def _by_profile(question: _Question, path: str, permissions: Permissions) -> Refusal | None:
     # A granted host grants the http driver with it: nobody should have to say the same thing twice.
+    if question.kind == "mounts" and question.value.startswith("/"):
+        entry = f"`mounts: [{question.value}]`"
+        reason = "a folder of the host needs a rule, also under the local profile"
+        where = path or "this definition"
+        return Refusal("E-POLICY", f"{_describe(question)} is not granted to {where}: {reason}: add one with {entry}")
     if not permissions.strict or (question.kind == "drivers" and question.value == "http"):
         return None
     entry = "`privileged: true`" if question.kind == "privileged" else f"`{question.kind}: [{question.value}]`"
@@ -118,6 +127,7 @@ def _describe(question: _Question) -> str:
         "drivers": "driver",
         "images": "image",
         "namespaces": "namespace",
+        "mounts": "the mount",
     }
     if question.kind == "privileged":
         return "a privileged container"
@@ -191,8 +201,18 @@ def _container_questions(request: Mapping[str, JsonValue]) -> Iterator[_Question
     run = _block(request, "run")
     if run and run.get("image"):
         yield _Question("images", str(run["image"]))
-    if request.get("privileged") or run.get("privileged"):
+    mounts = run.get("mounts")
+    for mount in mounts if isinstance(mounts, list) else ():
+        yield _Question("mounts", _mounted(mount))
+    network = str(run.get("network") or "")
+    if request.get("privileged") or run.get("privileged") or network == "host" or network.startswith("container:"):
         yield _Question("privileged", "container")
+
+
+def _mounted(mount: JsonValue) -> str:
+    """What of the host a mount shows, as one path whatever way it is written."""
+    source = str(mount.get("source", "")) if isinstance(mount, dict) else ""
+    return posixpath.normpath(source).replace("//", "/") if source.startswith("/") else source
 
 
 def _kubernetes_questions(request: Mapping[str, JsonValue]) -> Iterator[_Question]:

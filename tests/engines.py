@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sqlite3
 import uuid
 from pathlib import Path
@@ -86,6 +87,15 @@ class TestEngine:
         made = self.client.exec_create(container, list(words))["Id"]
         return str(self.client.exec_start(made).decode(errors="replace"))
 
+    def cut_start(self, execution: str) -> None:
+        """Ask for the start of an execution and hang up at once."""
+        body = b'{"Detach": false, "Tty": false}'
+        head = f"POST /v{self.client.api_version}/exec/{execution}/start HTTP/1.1\r\nHost: engine\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(socket_of(self.address)))
+            connection.sendall(head.encode() + body)
+
     def adopt(self, state: Path) -> None:
         """What the controller of this state folder made counts as this test's."""
         with sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True) as database:
@@ -101,10 +111,14 @@ class TestEngine:
         """Let go of everything that the test made."""
         for driver in self.drivers:
             asyncio.run(driver.close())
+        self.clear()
+        self.client.close()
+
+    def clear(self) -> None:
+        """Remove the containers of this test and of its controller."""
         for label in (f"{MARK}={self.mark}", f"reconciler.dev/controller={self.owner}"):
             for each in self.client.containers(all=True, filters={"label": label}):
                 self.client.remove_container(each["Id"], force=True, v=True)
-        self.client.close()
 
 
 def socket_of(address: str) -> Path:

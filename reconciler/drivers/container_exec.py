@@ -119,6 +119,8 @@ class Executions:
             return Ended(False, message=f"`receipt: always`, but {work.target.label} keeps none: {why}")
         if not handle["receipt"]:
             return await self._attach(work, handle)
+        if work.call.resend:
+            handle = await self._made(work)  # an engine may never answer to a second start; the receipt is the fence
         given = receipt.feed(work.words.hidden, work.stdin)
         try:
             said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
@@ -138,6 +140,8 @@ class Executions:
 
     async def _attach(self, work: Work, handle: dict[str, Json]) -> Observation:
         """Start it and listen for as long as it runs: without a receipt nobody hears it later."""
+        if work.call.resend:
+            return Unknown(f"its start in {work.target.label} was cut short, and without a receipt it is not repeated")
         loop, key = asyncio.get_running_loop(), work.call.call_key
         state = await work.engine.started(str(handle["exec"]))
         if state is None or state["Running"] or state["ExitCode"] is not None:

@@ -416,3 +416,20 @@ async def test_a_block_that_cannot_be_run_starts_nothing(engine, block) -> None:
 
     assert isinstance(seen, Ended) and not seen.succeeded and not seen.repeatable
     await driver.close()
+
+
+async def test_a_start_that_the_engine_never_answers_is_followed_by_another_one_behind_the_same_fence(engine) -> None:
+    driver = engine.driver()
+    call = call_in(engine.target(), "echo", "ran", stdin="given")
+    for _ in range(8):  # a connection that closes at once leaves some executions that answer to no start any more
+        handle = await driver.prepare(call)
+        engine.cut_start(handle["exec"])
+        await asyncio.sleep(0.2)
+        if engine.client.exec_inspect(handle["exec"])["ExitCode"] is None:
+            break
+
+    seen = await driver.start(replace(call, resend=True), handle)
+
+    ended = await settle(driver, call, seen)
+    assert isinstance(ended, Ended) and ended.succeeded and answered(ended)["stdout"] == "ran\n"
+    await driver.close()

@@ -149,3 +149,33 @@ def test_secrets_are_granted_by_pattern() -> None:
     assert allowed_secret("db/password", "web/x.yaml", given) is not None
     assert allowed_secret("web/token", "db/x.yaml", given) is not None
     assert allowed_secret("web/token", "db/x.yaml", permissions(strict=False)) is None
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("source", ["/var/run/docker.sock", "/", "/srv/../etc", "//srv/data/../../etc"])
+def test_a_folder_of_the_host_needs_a_rule_in_every_profile(strict, source) -> None:
+    request = {"run": {"image": "a", "mounts": [{"source": source, "target": "/x"}]}}
+    granted = {"drivers": ["container"], "images": ["*"], "mounts": ["/srv/data*"]}
+
+    refusal = allowed("container", request, "a.yaml", permissions(granted, strict=strict, enabled=("container",)))
+
+    assert refusal is not None and refusal.code == "E-POLICY"
+    assert "`mounts: [" in refusal.message
+
+
+def test_a_granted_folder_and_under_local_a_volume_by_name_may_be_mounted() -> None:
+    mounts = [{"source": "/srv/data/x", "target": "/x"}, {"source": "volume", "target": "/y"}]
+    request = {"run": {"image": "a", "mounts": mounts}}
+    given = permissions({"mounts": ["/srv/data*"]}, strict=False, enabled=("container",))
+
+    assert allowed("container", request, "a.yaml", given) is None
+
+
+@pytest.mark.parametrize("network", ["host", "container:other"])
+def test_a_network_that_is_not_its_own_is_a_privilege(network) -> None:
+    request = {"run": {"image": "a", "network": network}}
+    given = permissions({"drivers": ["*"], "images": ["*"]}, enabled=("container",))
+
+    refusal = allowed("container", request, "a.yaml", given)
+
+    assert refusal is not None and "privileged" in refusal.message
