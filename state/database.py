@@ -24,6 +24,8 @@ CHECKPOINT_ABOVE = 64 * 1024 * 1024
 _FULL = {sqlite3.SQLITE_FULL}
 _NO_ROOM = {sqlite3.SQLITE_IOERR_SHMSIZE}  # the shared index of the log cannot grow
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_ALSO_DAMAGED = ("Could not decode to UTF-8", "unsupported file format")
+"""What is said of a flipped bit without a code of its own: in a text, and in the head of the file."""
 _NOT_WRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
@@ -96,7 +98,7 @@ def as_state_error(error: sqlite3.Error, path: Path) -> StateError:
         )
     if code in _NOT_WRITABLE:
         return NotWritable(f"{path} cannot be written ({error}); check the permissions and the mount of its folder")
-    if code in _DAMAGED:
+    if code in _DAMAGED or any(text in str(error) for text in _ALSO_DAMAGED):
         return damaged(path, str(error))
     return StateError(f"{path}: {error}")
 

@@ -133,6 +133,20 @@ def test_a_live_task_whose_history_was_changed_is_not_acted_upon(folder):
         Store.open(folder)
 
 
+def test_a_flipped_bit_that_makes_a_text_no_text_is_refused_with_the_command_that_helps(folder):
+    Store.open(folder).close(keep_wal=False)
+    database = folder / "state.db"
+    with sqlite3.connect(database) as connection:
+        (text,) = connection.execute("SELECT hash FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
+    at = database.read_bytes().rfind(text.encode())
+    with database.open("r+b") as stream:
+        stream.seek(at + 7)
+        stream.write(bytes([text.encode()[7] | 0x80]))
+
+    with pytest.raises(Damaged, match="decode to UTF-8.*reconciler restore BACKUP --state"):
+        Store.open(folder)
+
+
 def test_the_history_of_a_task_that_is_over_is_for_the_inspection(folder):
     store = Store.open(folder)
     store.commit(ended(task("t3").uid), LATER)
