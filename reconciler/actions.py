@@ -4,12 +4,13 @@
 ! an end nobody wanted    - remove         x stop work
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
 from definitions.models import Policy
+from definitions.program import Program
 from state.changes import StepAdvanced, TaskChange
 from state.records import AttemptRecord, Identity, Uid
 from state.triggers import TriggerChange
@@ -91,7 +92,7 @@ class Plan:
 
     `again` are the identities whose files waited for the end of a run that this plan brings: to be compared once more.
     `served` is the namespace that was given room last, "" if none was. `triggers` are those of which a task has ended,
-    which others may wait for.
+    which others may wait for. `programs` are those of new pins, so that nobody has to read and compile these.
     """
 
     actions: tuple[Action, ...] = ()
@@ -102,6 +103,7 @@ class Plan:
     triggers: frozenset[Identity] = frozenset()
     look: frozenset[Uid] = frozenset()
     freed: frozenset[str] = frozenset()
+    programs: Mapping[tuple[str, ...], Program] = field(default_factory=dict, compare=False)
 
     @property
     def changes(self) -> tuple[TaskChange | TriggerChange, ...]:

@@ -164,6 +164,8 @@ async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     planned = plan(loop.agenda.desired, observed.after(judged, now), now)
     changes: list[Change] = [*asked, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
     committed = await loop.commit(changes, now)
+    for pins, program in planned.programs.items():
+        loop.programs.remember(pins, program)
     known = {**observed.snapshot.tasks, **committed.snapshot.tasks}  # an empty commit answers with nothing
     loop.agenda.settle(planned, known, scope.tasks, now, committed.snapshot.triggers.values())
     for report in news.reports:

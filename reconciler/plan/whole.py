@@ -39,9 +39,8 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     tasks = observed.snapshot.tasks.values()
     spoken = dict.fromkeys(task.record.uid for task in tasks if _spoken_to(task.record))
     repins = tuple(_repins(observed, desired, spoken, now))
-    observed = observed.knowing({each.pins: each.program for each in repins}).after(
-        Plan(tuple(each.action for each in repins)).changes, now
-    )
+    repinned = {each.pins: each.program for each in repins}
+    observed = observed.knowing(repinned).after(Plan(tuple(each.action for each in repins)).changes, now)
     controls = tuple(each for uid in spoken for each in _controlled(uid, observed, now))
     observed = observed.after(Plan(controls).changes, now)
     line = turns(observed, now)
@@ -64,6 +63,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
         triggers=frozenset(_waited_for(observed, granted)),
         look=line.look | frozenset(_unfinished(granted, parked)),
         freed=frozenset(_freed(observed, (*before, *granted))),
+        programs={**files.programs, **fired.programs, **repinned},
     )
 
 

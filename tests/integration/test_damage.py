@@ -143,7 +143,7 @@ def test_a_flipped_bit_that_makes_a_text_no_text_is_refused_with_the_command_tha
         stream.seek(at + 7)
         stream.write(bytes([text.encode()[7] | 0x80]))
 
-    with pytest.raises(Damaged, match="decode to UTF-8.*reconciler restore BACKUP --state"):
+    with pytest.raises(Damaged, match=r"decode to UTF-8.*reconciler restore BACKUP --state"):
         Store.open(folder)
 
 

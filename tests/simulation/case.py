@@ -54,6 +54,7 @@ class Work:
     cancel: bool = False  # http only: the target can be told to stop
     limit: int | None = None  # concurrency
     shared: bool = False  # a Job of its own instead of an inline block
+    targets: int = 1  # container only: so many are found to run in, unless each item of a list has a new one
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,16 +106,19 @@ def _block(work: Work, reads: list[str], step: Step, *, inner: bool) -> dict[str
     options |= {"maxCalls": work.max_calls} if work.max_calls else {}
     options |= {"onLost": work.on_lost} if work.on_lost else {}
     options |= {"concurrency": {"limit": work.limit}} if work.limit else {}
-    return {**options, **_driver(work, about)}
+    found = not (step.items and len(step.works) == 1)  # a list has no targets that are found, which make one
+    return {**options, **_driver(work, about, found=found)}
 
 
-def _driver(work: Work, about: dict[str, Any]) -> dict[str, Any]:
+def _driver(work: Work, about: dict[str, Any], *, found: bool) -> dict[str, Any]:
     words = ["work", *(f"{name}={value}" for name, value in about.items())]
     match work.flavour:
         case "process":
             return {"process": {"command": words}}
+        case "container" if found:
+            return {"container": {"exec": words, "in": {"names": [f"box{number}" for number in range(work.targets)]}}}
         case "container":
-            return {"container": {"exec": words, "in": {"names": ["box"]}}}
+            return {"container": {"run": {"image": "box", "command": words}}}
     http: dict[str, Any] = {"url": f"{_HOST}/{work.flavour}", "query": about, "method": "POST"}
     extras: dict[str, dict[str, Any]] = {
         "get": {"method": "GET"},

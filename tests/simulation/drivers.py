@@ -6,7 +6,7 @@ Three kinds stand for all: `http` (nothing to hold on to; a verify call or a ded
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
 from state.records import Json
@@ -226,9 +226,14 @@ class SimulatedProcess(_Simulated):
 
 
 class SimulatedContainer(_Simulated):
-    """An exec in a running container: made first, and started only under a handle that is on disk."""
+    """An exec in a running container, or a new one: made first, and started only under a handle that is on disk.
+
+    What an exec runs in is found first, by a call that changes nothing.
+    """
 
     async def prepare(self, call: Call) -> Json:
+        if flavour_of(call) == "find":
+            return None
         host, key = self._host, call.call_key
         host.point("C6 before the exec is made")
         if host.strikes("refused", "prepare", key):
@@ -241,11 +246,16 @@ class SimulatedContainer(_Simulated):
         return made
 
     async def start(self, call: Call, handle: Json) -> Observation:
+        if flavour_of(call) == "find":
+            self._host.sending(call)
+            return await self._find(call)
         self._host.point("C9 handle recorded, not started")
         done = await self._deliver(call, lambda: self._receive(call, str(handle)))
         return self._look(call, done, handle) if isinstance(done, Execution) else done
 
     async def observe(self, call: Call, handle: Json) -> Observation:
+        if flavour_of(call) == "find":
+            return await self._find(call)
         host = self._host
         if handle is None:
             host.reached("adopt: exec without a handle never started")
@@ -265,6 +275,8 @@ class SimulatedContainer(_Simulated):
         return self._look(call, known, handle)
 
     async def cancel(self, call: Call, handle: Json) -> Observation:
+        if flavour_of(call) == "find":
+            return NotStarted("looking for targets has no effect")
         host = self._host
         host.point("C15 before the cancel")
         if handle is None:
@@ -274,6 +286,16 @@ class SimulatedContainer(_Simulated):
         if known is None:
             return NotStarted("the exec was never started") if exists else Unknown("the engine does not know the exec")
         return self._look(call, known, handle)
+
+    async def _find(self, call: Call) -> Observation:
+        """All that are named are there; an engine that does not answer is proof that nothing was started."""
+        host, request = self._host, cast("Any", call.request)
+        host.point("C6 before the targets are found")
+        if host.strikes("refused", "find", call.call_key):
+            return NotStarted("the targets are not known: connection refused", refused=True)
+        await host.wire(lambda: None)
+        host.point("C8 targets found, not recorded")
+        return Ended(True, {"targets": [{"id": each, "name": each} for each in request["in"]["names"]]})
 
     def _make(self) -> str:
         target = self._host.target

@@ -161,6 +161,7 @@ def _any_work(luck: random.Random, flavour: str) -> Work:
         cancel=luck.random() < 0.3,
         limit=luck.choice((None, None, None, None, 1)),
         shared=luck.random() < 0.3,
+        targets=luck.choice((1, 1, 2)) if flavour == "container" else 1,
     )
 
 

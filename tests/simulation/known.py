@@ -6,7 +6,7 @@ Only pure functions are remembered, by everything that they were given, so that 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
@@ -15,12 +15,17 @@ from definitions.compile import Compiled, compile_program
 from definitions.definition import Definition
 from definitions.files import File, locate, parse_file
 from definitions.revision import Blob
+from reconciler import last_good
+from state import folder
+from state.records import DefinitionRecord
 
 SIZE = 512
 """So many files are remembered."""
 Asked = tuple[str, str, str]
 _files: OrderedDict[tuple[Blob, bytes, str], File] = OrderedDict()
+_good: OrderedDict[Any, Definition | None] = OrderedDict()
 _places: OrderedDict[Any, list[Any]] = OrderedDict()
+_read_back = last_good.LastGood._definition
 _compiled: WeakKeyDictionary[Definition, list[tuple[Any, dict[Asked, Any], Compiled]]] = WeakKeyDictionary()
 
 
@@ -32,6 +37,8 @@ def remembered() -> Iterator[None]:
         patch.object(library, "locate", _locate),
         patch.object(linking, "compile_program", _compile_program),
         patch.object(library, "compile_program", _compile_program),
+        patch.object(last_good.LastGood, "_definition", staticmethod(_definition)),
+        patch.object(folder, "file_system", lambda _: "tmpfs"),
     ):
         yield
 
@@ -43,6 +50,11 @@ def _parse_file(blob: Blob, data: bytes, commit: str) -> File:
 def _locate(blob: Blob, data: bytes, findings: Any) -> list[Any]:
     told = tuple((index, tuple(found)) for index, found in findings.items())
     return list(_kept(_places, (blob, data, told), lambda: locate(blob, data, findings)))
+
+
+def _definition(row: DefinitionRecord) -> Definition | None:
+    told = (row.path, row.index, row.blob, row.commit, row.text)
+    return cast("Definition | None", _kept(_good, told, lambda: _read_back(row)))
 
 
 def _kept(known: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.world import World
 
-DEDUPLICATING = frozenset({"get", "idempotent", "exists"})
+DEDUPLICATING = frozenset({"get", "idempotent", "exists", "find"})
 PROVABLE = frozenset({"process", "container", "verify"})
 """Flavours whose outcome a mere crash never makes unknown."""
 HARMLESS = frozenset(
@@ -231,6 +231,8 @@ class Oracle:
         self._world.reached(f"attempt {attempt.phase}")
         work = target.work.get(key)
         flavour = _flavour(attempt)
+        if flavour == "find":
+            return
         if attempt.phase is AttemptPhase.SUCCEEDED:
             right = [result for ok, result in words if ok]
             if not any(_value(attempt.outputs) == result["value"] for result in right):
@@ -354,7 +356,7 @@ class Oracle:
 
 def _surely_known(process: "Process", task: TaskSnapshot, attempt: AttemptRecord) -> bool:
     """Whether a mere crash never makes the outcome unknown: it can be looked up, or the same call goes out again."""
-    unit = locate(process.loop.programs.get(task.record.pins), attempt.path).node.unit
+    unit = locate(process.loop.programs.get(task.record.pins), attempt.path).unit
     flavour = _flavour(attempt)
     return flavour in PROVABLE or (flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry")
 
@@ -374,5 +376,5 @@ def _path_of(call: Call) -> str:
 def _flavour(attempt: AttemptRecord) -> str:
     request: Any = attempt.request
     if attempt.driver != "http":
-        return attempt.driver
+        return "find" if "exec" in request and "target" not in request else attempt.driver
     return str(request["url"]).rpartition("/")[2]

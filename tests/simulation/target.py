@@ -96,7 +96,9 @@ def flavour_of(call: Call) -> str:
     request: Any = call.request
     if "command" in request:
         return "process"
-    return "container" if "exec" in request else str(request["url"]).rpartition("/")[2]
+    if "exec" in request:
+        return "container" if "target" in request else "find"
+    return "container" if "run" in request else str(request["url"]).rpartition("/")[2]
 
 
 def behaviour_of(call: Call) -> Behaviour:
@@ -110,5 +112,5 @@ def words_of(call: Call) -> dict[str, str]:
     request: Any = call.request
     if "query" in request:
         return {name: str(value) for name, value in request["query"].items()}
-    pairs = [word.partition("=")[::2] for word in (request.get("command") or request.get("exec"))[1:]]
-    return dict(pairs)
+    words = request.get("command") or request.get("exec") or request["run"]["command"]
+    return dict(word.partition("=")[::2] for word in words[1:])

@@ -42,6 +42,9 @@ COMMON = frozenset({"C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C11"})
 RARE = frozenset(
     {
         "C6 before the exec is made",
+        "C6 before the targets are found",
+        "C8 handle known, not recorded",
+        "C8 targets found, not recorded",
         "C7 made, its handle unknown",
         "C9 handle recorded, not started",
         "C15 before the cancel",
