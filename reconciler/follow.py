@@ -21,7 +21,7 @@ from definitions.models import Trigger
 from definitions.repins import changed_since, repinned_tasks
 from definitions.revision import Revision, Source, SourceUnavailable, Tree
 from reconciler.inbox import Inbox
-from reconciler.last_good import LastGood, remembered, somebody
+from reconciler.last_good import LastGood, keeping, remembered, somebody
 from reconciler.plan.acceptance import Refused, refusal
 from reconciler.secrets.provider import SecretChain
 from state.changes import Activated, SourceReported
@@ -39,10 +39,11 @@ log = structlog.get_logger("reconciler.follow")
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A revision that has been read."""
+    """A revision that has been read. `force` is `library` with what it would remove and must not."""
 
     revision: Revision
     library: Library
+    force: Library
     rewound: bool
     changed: frozenset[str] | None  # the paths of the repository that differ from the revision in force, where known
     since: Mapping[str, frozenset[str]]
@@ -72,6 +73,8 @@ class Follower:
         self._drivers = drivers
         self._hold = hold
         self._library: Library | None = None
+        self._force: Library | None = None  # the same with the triggers that no revision could remove yet
+        self._kept: frozenset[tuple[str, int]] = frozenset()  # the documents of these
         self._rows = {(row.path, row.index): row for row in store.definitions(record.name)}
         self._refused = ""  # the commit that was refused last: it need not be read again
         self._refusal: tuple[Condition, ...] = ()  # why it was refused
@@ -134,7 +137,21 @@ class Follower:
         before = self._record.commit
         rewound = bool(before) and before != revision.commit and self._source.rewound(before, revision.commit)
         changed = self._changed(before, revision, library)
-        return Sighting(revision, library, rewound, changed, changed_since(self._source, library))
+        return Sighting(
+            revision, library, self._keeping(library), rewound, changed, changed_since(self._source, library)
+        )
+
+    def _keeping(self, library: Library) -> Library:
+        """What is in force with `library`: a revision with rejected files removes no trigger either."""
+        if not library.rejected:
+            return library
+        before, triggers = self._force, {each.identity for each in library.triggers()}
+        known = {
+            ("Trigger", row.namespace, row.name) for row in self._rows.values() if row.kind == "Trigger" and row.text
+        }
+        if before is None and known - triggers:
+            _, before = remembered(self._record, self._rows.values())
+        return keeping(library, before) if before else library
 
     def _changed(self, before: str, revision: Revision, library: Library) -> frozenset[str] | None:
         """What changed since the revision in force, where a trigger wants to know."""
@@ -173,16 +190,16 @@ class Follower:
         gone = {identity for identity in identities if seen.library.task(*identity) is None}
         self._owed = gone if seen.library.rejected else set()
         removes, older = not seen.library.rejected, self._store.held
-        desired = Complete(seen.revision, seen.library, removes, self._hold, older, since=seen.since)
+        desired = Complete(seen.revision, seen.force, removes, self._hold, older, since=seen.since)
         self._hold, self._refused = False, ""
-        activation, concerned = self._activation(seen), self._concerned(seen.library)
+        activation, concerned = self._activation(seen), self._concerned(seen.force)
         changed = seen.changed
         if changed is None:  # the source cannot tell, so what is known of definitions has to do
             changed = frozenset(
                 {each.path for each in activation.definitions} | {path for path, _ in activation.removed}
             )
         _tell_rejected(seen.library, self._library)
-        self._library = seen.library
+        self._library, self._force = seen.library, seen.force
         self._inbox.revise(desired, sorted(identities), activation, concerned, changed)
         return None
 
@@ -246,7 +263,10 @@ class Follower:
         )
         paths = None if self._library is None else seen.library.changed
         fresh = {(each.path, each.index): _row(each) for each in seen.library.documents(paths)}
-        stale = [key for key in self._rows if (paths is None or key[0] in paths) and key not in fresh]
+        kept = _kept(seen)
+        gone = [key for key in self._rows if paths is None or key[0] in paths or key in self._kept]
+        stale = [key for key in gone if key not in fresh and key not in kept]
+        self._kept = kept
         news = tuple(row for key, row in fresh.items() if self._rows.get(key) != row)
         for key in stale:
             del self._rows[key]
@@ -257,6 +277,13 @@ class Follower:
         """The lengths of the secrets that these definitions name; one dialect shows them as stars (rule 13)."""
         named = {name for row in rows if '"secret"' in row.text for name in _SECRET.findall(row.text)}
         return self._secrets.lengths(named)
+
+
+def _kept(seen: Sighting) -> frozenset[tuple[str, int]]:
+    """The documents that are in force although the revision has them no more."""
+    links = [link.definition for key, link in seen.force.links.items() if key not in seen.library.links]
+    known = {(each.path, each.index) for each in seen.library.documents({each.path for each in links})}
+    return frozenset({(each.path, each.index) for each in links} - known)
 
 
 def _tell_rejected(library: Library, before: Library | None) -> None:

@@ -55,6 +55,17 @@ def remembered(source: SourceRecord, rows: Iterable[DefinitionRecord]) -> tuple[
     return revision, build(Tree(revision, {}, unread, origins), lambda _: iter(()), good=good)
 
 
+def keeping(library: Library, before: Library) -> Library:
+    """`library`, which has rejected files and so removes nothing, with the triggers of `before` that it lacks.
+
+    What such a trigger uses is in force with it, where nothing else has its name.
+    """
+    gone = [link for key, link in before.links.items() if key[0] == "Trigger" and key not in library.links]
+    used = [each.identity for link in gone for each in link.closure]
+    kept = {key: before.links[key] for key in used if key in before.links}
+    return replace(library, links={**kept, **library.links}) if kept else library
+
+
 def somebody(tip: Revision, row: DefinitionRecord | None, tree: Tree) -> Revision:
     """What is left to say of a file of `tree` whose last change was not found: since when its bytes are known."""
     blob = tree.blobs.get(row.path) if row else None

@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from definitions.desired import Complete, Desired, Unavailable
-from definitions.library import program_of
+from definitions.library import Library, program_of
 from definitions.program import Program
 from definitions.revision import Revision
 from reconciler.actions import Order, Plan, Verb, place
 from reconciler.drivers.protocol import Observation
 from reconciler.judgement import Report, judge
+from reconciler.last_good import keeping
 from reconciler.observed import Limits, Observed, Place
 from reconciler.plan.whole import plan
 from state.changes import Admitted, Change, Intended, Repinned, Retired, TaskChange
@@ -59,6 +60,7 @@ class Stage:
     hold: bool = False
     now: datetime = START
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(epoch=1))
+    force: Library | None = None
     desired: Desired = field(default_factory=lambda: Unavailable("NotRead", "not read yet"))
     flying: dict[Place, Order] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -86,6 +88,8 @@ class Stage:
         seen = replace(library.tree.revision, **revision)
         self.origins.update(dict.fromkeys(files, seen))
         library = replace(library, tree=replace(library.tree, revision=seen, origins=dict(self.origins)))
+        library = keeping(library, self.force) if library.rejected and self.force else library
+        self.force = library
         self.history.append(dict(self.shelf.files))
         self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold, since=self._since())
         self.hold = False

@@ -316,6 +316,34 @@ async def test_a_start_with_a_bad_file_falls_back_on_its_last_good_version(desk,
     assert restarted.conditions() == ["Ready=True InForce", "DefinitionsRejected=True DefinitionsRejected"]
 
 
+async def test_a_trigger_whose_file_goes_beside_a_rejected_one_stays_in_force_over_a_restart_until_that_is_mended(
+    desk, store
+):
+    tick = "apiVersion: reconciler/v1\nkind: Trigger\nmetadata: {name: tick, namespace: demo}\nspec: {task: {job: own}, cron: '0 * * * *'}\n"
+    desk.source.put(tick=f"{job('own')}---\n{tick.replace('own}', 'own, with: {name: x}}')}")
+    await desk.look()
+    desk.source.put(tick=None, bad=BAD)
+    await desk.look()
+    desk.source.put(other=job("other"))
+    last = await desk.look()
+    restarted = Desk(store, desk.source)
+    first = await restarted.look()
+    kept = {(row.kind, row.name) for row in store.definitions("main") if row.text}
+
+    desk.source.put(bad=None)
+    mended = await restarted.look()
+
+    restarted.follower.close()
+    for news in (last, first):
+        trigger = news.desired.library.trigger("demo", "tick")
+        assert trigger is not None and news.desired.library.unresolved(trigger) is None
+        assert news.desired.library.program("Job", "demo", "own").name == "own"
+    assert kept == {("Job", "good"), ("Job", "own"), ("Job", "other"), ("Trigger", "tick")}
+    assert mended.desired.library.trigger("demo", "tick") is None
+    assert mended.triggers == [("demo", "tick")]
+    assert {row.name for row in store.definitions("main")} == {"good", "other"}
+
+
 def test_last_good_versions_are_parsed_where_asked_for_and_left_out_if_they_fit_no_more():
     text = Shelf().put(good=GOOD).definitions["Job", "default", "good"].text
     sound = DefinitionRecord("good.yaml", 0, "b", "c1", "Job", "default", "good", "d", text, accepted=True)
