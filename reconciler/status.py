@@ -15,6 +15,7 @@ from definitions.models import format_duration
 from definitions.program import Program
 from reconciler.approval import plan_digest
 from reconciler.expectation import expected_finish, heard, node_span
+from reconciler.plan.outcome import times_failed
 from reconciler.position import Position, below, locate, target_of, whole
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, tally, task_sentence
@@ -63,6 +64,7 @@ def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
         "message": step_sentence(snapshot, where, now),
         "ahead": _ahead(snapshot, position.path),
         "attempt": where.step.attempt,
+        "failed": times_failed(where.step),
         "calls": where.attempt.call if where.attempt else 0,
         "outputs": where.step.outputs,
         "startedAt": moment(where.step.started_at),

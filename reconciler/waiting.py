@@ -331,8 +331,8 @@ def _held(record: TaskRecord, where: Place) -> str:
 
 
 def _way_on(record: TaskRecord, where: Place) -> str:
-    """What may be committed about a failed step that has made attempts."""
-    stuck = record.phase is TaskPhase.FAILED and where.phase is StepPhase.FAILED and where.attempt is not None
+    """What may be committed about a step that failed, or that was cut off with the time of its task."""
+    stuck = record.phase is TaskPhase.FAILED and where.phase in {StepPhase.FAILED, StepPhase.CANCELLED}
     return f"; {ADVICE['Failed'].format(step=_argued(record, where))}" if stuck else ""
 
 

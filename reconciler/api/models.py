@@ -103,7 +103,8 @@ class StepStatus(Model):
 
     A step that runs in containers has an item for each of them, with its `target`.
 
-    An approval that waits has `plan`, the digest to approve; `ahead` is how many stand in line before it, if it does.
+    An approval that waits has `plan`, the digest to approve; `ahead` is how many stand in line before it, if it does;
+    `failed` is how often it has failed, which is what a retry names.
     """
 
     name: str
@@ -115,6 +116,7 @@ class StepStatus(Model):
     ahead: int | None
     skip: bool = False
     attempt: int
+    failed: int
     calls: int
     outputs: JsonValue
     started_at: str | None

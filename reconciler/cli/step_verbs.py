@@ -1,6 +1,6 @@
 """The verbs that answer for one step of a task: each writes what was seen and what follows from it, and commits it.
 
-A retry, a resolution and an approval name what their author saw (an attempt, a digest), so that one that comes too late
+A retry, a resolution and an approval name what their author saw (a failure, an attempt, a digest), so that one that comes too late
 changes nothing.
 """
 
@@ -40,7 +40,7 @@ def retry(
     step: StepOrNone = None,
     failed: Annotated[
         int | None,
-        typer.Option("--failed", min=1, metavar="N", help="The failed attempt that was seen.  [default: the latest]"),
+        typer.Option("--failed", min=1, metavar="N", help="How often it was seen to fail.  [default: as status shows]"),
     ] = None,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="TEXT", help="Why; with another reason it is asked anew.")
@@ -56,8 +56,8 @@ def retry(
 ) -> int:
     """Allow a failed step one more attempt.
 
-    The number of the failed attempt is read from a server or a state folder, unless --failed gives it. Another number
-    in the file is replaced.
+    How often it has failed is read from a server or a state folder, unless --failed gives it. Another number in the
+    file is replaced.
 
     Example:
       reconciler retry grade-alice step2.api2
@@ -65,7 +65,7 @@ def retry(
     from reconciler.cli import wishes
 
     name, step = _task_and_step(task, step, label)
-    wish = wishes.retry(step, (lambda _: failed) if failed else _latest_failed(server, state, step), reason)
+    wish = wishes.retry(step, (lambda _: failed) if failed else _times_failed(server, state, step), reason)
     return ask(work_tree(source, path, no_commit=no_commit), wish, name, label, namespace, output)
 
 
@@ -191,13 +191,13 @@ def _task_and_step(first: str, second: str | None, labels: list[str] | None) -> 
     return first, second
 
 
-def _latest_failed(server: str | None, state: Path | None, step: str) -> Callable[[str], int]:
+def _times_failed(server: str | None, state: Path | None, step: str) -> Callable[[str], int]:
     """From `namespace/name` to the number that status shows."""
     from reconciler.cli import seen_step
     from reconciler.cli.client import open_client
 
     client = open_client(server, state)
-    return lambda title: seen_step.failed_attempt(client, title, step)
+    return lambda title: seen_step.times_failed(client, title, step)
 
 
 def _pending_plan(server: str | None, state: Path | None, step: str) -> Callable[[str], str]:

@@ -86,7 +86,7 @@ def rerun() -> Wish:
 
 
 def retry(step: str, failed: Callable[[str], int], reason: str | None = None) -> Wish:
-    """One attempt more; `failed` gives the number of the attempt that failed, for `namespace/name`.
+    """One attempt more; `failed` gives how often the step has failed, for `namespace/name`.
 
     Another number that is there was not seen by whoever wrote it, or not by the controller: it is replaced. The same
     number stays with the reason that it has.
@@ -100,7 +100,7 @@ def retry(step: str, failed: Callable[[str], int], reason: str | None = None) ->
 
     def about(wanted: Control) -> str:
         seen = _step(wanted, step).get("retry")
-        return f" {step}" + (f": attempt {seen['failed']} failed" if seen else "")
+        return f" {step}" + (f" after failure {seen['failed']}" if seen else "")
 
     again = (
         f"asks for this retry of {step} already; with another --reason it is asked anew, should it have been refused"

@@ -10,10 +10,10 @@ from typing import cast
 
 from definitions.program import Program
 from reconciler.actions import Action, Sign
-from reconciler.plan.outcome import BROKEN
-from reconciler.plan.reopening import reopened
+from reconciler.plan.outcome import BROKEN, RETRIED
+from reconciler.plan.reopening import reopened, taken_up
 from reconciler.plan.sayings import Remark, Said, sayings
-from reconciler.plan.verdict import APPROVED, RESOLVED, RETRIED, SKIPPED, Fits, verdict
+from reconciler.plan.verdict import APPROVED, RESOLVED, SKIPPED, Fits, verdict
 from reconciler.position import Position
 from state.asking import asked_by
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
@@ -51,7 +51,7 @@ def remarks(task: TaskSnapshot, program: Program | None) -> Iterator[tuple[Said,
 
 def _answered(task: TaskSnapshot, program: Program, said: Said, fits: Fits, now: datetime) -> Action:
     cause = asked_by(task.record, str(said))
-    sign, what, change = _CHANGES[said.verb](said.about, fits, cause)
+    sign, what, change = _CHANGES[said.verb](said.about, fits, cause, now)
     changes: list[OwnChange] = [change]
     if change.signal is Signal.FAIL:
         changes += _known_to_have_failed(task, fits.position, cause)
@@ -63,20 +63,25 @@ def _answered(task: TaskSnapshot, program: Program, said: Said, fits: Fits, now:
     return Action(sign, record.uid, f"{record.namespace}/{record.name} {said.path}", what, tuple(changes))
 
 
-def _retry(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign, str, StepAdvanced]:
+def _retry(about: Mapping[str, Json], fits: Fits, cause: Cause, now: datetime) -> tuple[Sign, str, StepAdvanced]:
     row, number = fits.row, about.get("failed")
-    change = StepAdvanced(row.uid, row.path, Signal.RETRY, cause, "Retrying", row.message, inputs={RETRIED: number})
     why = f": {about['reason']}" if about.get("reason") else ""
-    return "~", f"attempt {number} failed, a commit allows another one{why}", change
+    if fits.signal is Signal.RETRY:
+        kept: dict[str, Json] = {RETRIED: number}
+        change = StepAdvanced(row.uid, row.path, fits.signal, cause, "Retrying", row.message, inputs=kept)
+        return "~", f"attempt {row.attempt} failed, a commit allows another one{why}", change
+    change = StepAdvanced(row.uid, row.path, fits.signal, cause, inputs=taken_up(row, now))
+    goes = "goes on" if fits.signal is Signal.REOPEN else "begins again"
+    return "~", f"it failed, and {goes} by a commit{why}", change
 
 
-def _skip(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign, str, StepAdvanced]:
+def _skip(about: Mapping[str, Json], fits: Fits, cause: Cause, _: datetime) -> tuple[Sign, str, StepAdvanced]:
     row, reason = fits.row, str(about.get("reason"))
     change = StepAdvanced(row.uid, row.path, Signal.SKIP, cause, SKIPPED, reason, about.get("outputs") or None)
     return "=", f"skipped by a commit: {reason}", change
 
 
-def _resolve(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign, str, StepAdvanced]:
+def _resolve(about: Mapping[str, Json], fits: Fits, cause: Cause, _: datetime) -> tuple[Sign, str, StepAdvanced]:
     row, reason, outcome = fits.row, str(about.get("reason")), str(about.get("as"))
     signal = Signal.SUCCEED if outcome == "succeeded" else Signal.FAIL
     kept: dict[str, Json] = {RESOLVED: [about.get("attempt"), outcome]}
@@ -86,7 +91,7 @@ def _resolve(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign,
     return sign, f"attempt {about.get('attempt')} resolved by a commit as {outcome}: {reason}", change
 
 
-def _approve(about: Mapping[str, Json], fits: Fits, cause: Cause) -> tuple[Sign, str, StepAdvanced]:
+def _approve(about: Mapping[str, Json], fits: Fits, cause: Cause, _: datetime) -> tuple[Sign, str, StepAdvanced]:
     del about
     row, who = fits.row, f" by {cause.author}" if cause.author else ""
     change = StepAdvanced(row.uid, row.path, Signal.SUCCEED, cause, APPROVED, f"approved{who}", {})

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from definitions.program import Program
 from reconciler.plan.attempts import OVERDUE, REOPENED
-from reconciler.plan.outcome import BROKEN
+from reconciler.plan.outcome import BROKEN, RETRIED, times_failed
 from reconciler.position import Position, whole
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced
 from state.phases import ENDED_STEPS, Signal, StepPhase, TaskPhase
@@ -28,24 +28,40 @@ def reopened(
     around = {each.path: task.steps[each.path] for each in surroundings if each.path in task.steps}
     lasts = [frame.exit for frame in (position.frames if position else (whole(program),)) if frame.exit]
     ends = [last.path for last in lasts if position is None or not position.within(last)]
-    failed = task.record.phase is TaskPhase.FAILED
-    kept: dict[str, Json] = {REOPENED: now.isoformat()}
+    failed, standing = task.record.phase is TaskPhase.FAILED, begun_inside(task)
     for path, row in around.items():
         if row.phase in BROKEN:
-            yield StepAdvanced(uid, path, Signal.REOPEN, cause, inputs=kept)
+            yield StepAdvanced(uid, path, Signal.REOPEN, cause, inputs=taken_up(row, now))
     again = {position.path if position else "", *around}
     for path, row in sorted(task.steps.items()):
-        if path not in again and ((failed and _cut(row)) or _at_the_end(ends, row)):
-            yield StepAdvanced(uid, path, Signal.RESET, cause, inputs=kept)
+        if path in again:
+            continue
+        if _at_the_end(ends, row):
+            yield StepAdvanced(uid, path, Signal.RESET, cause, inputs=taken_up(row, now))
+        elif failed and was_cut(row):
+            signal = Signal.REOPEN if path in standing else Signal.RESET
+            yield StepAdvanced(uid, path, signal, cause, inputs=taken_up(row, now))
     if failed:
         deadline = now + program.timeout if program.timeout else None
         yield TaskAdvanced(uid, Signal.RETRY, cause, deadline=deadline)
 
 
-def _cut(row: StepRecord) -> bool:
+def taken_up(row: StepRecord, now: datetime) -> dict[str, Json]:
+    """What the row of a step keeps that goes on after its end: since when its time counts, and after which failure."""
+    return {REOPENED: now.isoformat(), RETRIED: times_failed(row)}
+
+
+def begun_inside(task: TaskSnapshot) -> set[str]:
+    """The paths of all that has a part that has begun; taken up again they go on as they stand, others from their begin."""
+    begun = (path for path, row in task.steps.items() if row.phase is not StepPhase.WAITING)
+    return {path[:at] for path in begun for at, letter in enumerate(path) if letter == "."}
+
+
+def was_cut(row: StepRecord) -> bool:
     """The end of the task's time ended it, not a failure of its own."""
-    broken = row.phase is StepPhase.CANCELLED or (row.phase is StepPhase.FAILED and not row.attempt)
-    return broken and row.message == OVERDUE
+    if row.phase is StepPhase.CANCELLED:
+        return row.reason == "TimedOut"
+    return row.phase is StepPhase.FAILED and not row.attempt and row.message == OVERDUE
 
 
 def _at_the_end(ends: Sequence[str], row: StepRecord) -> bool:

@@ -17,9 +17,9 @@ from definitions.program import Program
 from definitions.revision import Blob
 from reconciler.actions import Action
 from reconciler.observed import pins_of
-from reconciler.plan.reopening import reopened
+from reconciler.plan.listening import closed
+from reconciler.plan.reopening import reopened, taken_up
 from reconciler.plan.sayings import PENDING, REFUSED, Remark
-from reconciler.plan.verdict import closed
 from reconciler.position import Position, locate
 from state.asking import asked_by
 from state.changes import OwnChange, Repinned, StepAdvanced, apply_one
@@ -150,7 +150,7 @@ def _begun_anew(task: TaskSnapshot, program: Program, cause: Cause, now: datetim
     """What could not begin or end as it was written is tried as it is written now, in a task that failed with it, too."""
     for path, row in sorted(task.steps.items()):
         if _never_begun(task, row):
-            yield StepAdvanced(row.uid, path, Signal.RESET, cause)
+            yield StepAdvanced(row.uid, path, Signal.RESET, cause, inputs=taken_up(row, now))
             for change in list(reopened(task, program, _position(program, path), cause, now)):
                 task, _ = apply_one(task, change, now)
                 yield change

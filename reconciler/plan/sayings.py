@@ -15,6 +15,9 @@ STALE, REFUSED, PENDING = "ControlStale", "ControlRefused", "ControlPending"
 VERBS = ("resolve", "skip", "approve", "retry", "expect")
 """In the order in which they are compared: an outcome first, so that one commit can call a lost attempt failed and
 allow another one."""
+CLAIMS = frozenset({"retry", "resolve"})
+"""What says that something has happened."""
+ANEW = "to say it anew, change its reason"
 _EARLIER = "it was written for run "
 
 

@@ -25,41 +25,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from definitions.program import Node, Program
+from definitions.program import Program
 from reconciler.approval import plan_digest
-from reconciler.plan.outcome import BROKEN
-from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, Said, dismissed
-from reconciler.position import Position, finding, items_of, locate
-from state.phases import ENDED_STEPS, StepPhase, TaskPhase
-from state.records import Json, StepRecord, TaskRecord, TaskSnapshot
+from reconciler.plan.listening import DID, closed, closing, passed_by, place_of
+from reconciler.plan.outcome import BROKEN, RETRIED, times_failed
+from reconciler.plan.reopening import begun_inside, was_cut
+from reconciler.plan.sayings import ANEW, CLAIMS, PENDING, REFUSED, STALE, Remark, Said, dismissed
+from reconciler.position import Position, below, finding
+from state.phases import ENDED_STEPS, Signal, StepPhase
+from state.records import Json, StepRecord, TaskSnapshot
 
-RETRIED, RESOLVED = "retried", "resolved"
-"""What the row of a step keeps of its answers: the number of the attempt that was answered."""
+RESOLVED = "resolved"
+"""What the row of a step keeps of the answer to a lost attempt."""
 SKIPPED, APPROVED = "Skipped", "Approved"
 """The reasons of a step that ended so by a commit."""
-
-_CLAIMS = frozenset({"retry", "resolve"})
-"""What says that something has happened."""
-_ANEW = "to say it anew, change its reason"
-_DID = {
-    StepPhase.SUCCEEDED: "it has succeeded",
-    StepPhase.SKIPPED: "it was skipped",
-    StepPhase.FAILED: "it has failed",
-    StepPhase.LOST: "its outcome is unknown",
-    StepPhase.CANCELLED: "it was stopped",
-    StepPhase.RETRYING: "it is tried again anyway",
-    StepPhase.QUEUED: "it is about to begin",
-    StepPhase.WAITING: "it has not begun",
-    StepPhase.RUNNING: "it runs",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """It takes effect now, at this place."""
+    """It takes effect now, at this place. `signal` of a retry: how the step is taken up again."""
 
     position: Position
     row: StepRecord
+    signal: Signal = Signal.RETRY
 
 
 Verdict = Fits | Remark | None
@@ -78,11 +66,11 @@ def verdict(task: TaskSnapshot, program: Program | None, said: Said) -> Verdict:
     found = _compared(task, cast("Program", program), said, row)
     if isinstance(found, Remark):
         return replace(found, final=_stays(said, found))
-    return (_closing(task, found.position) or found) if found else None
+    return (closing(task, found.position) or found) if found else None
 
 
 def _compared(task: TaskSnapshot, program: Program, said: Said, row: StepRecord) -> Verdict:
-    position = _position(task, program, said)
+    position = place_of(task, program, said)
     if position is None or isinstance(position, Remark):
         return position
     compare = {"retry": _retry, "skip": _skip, "resolve": _resolve, "approve": _approve}[said.verb]
@@ -91,7 +79,7 @@ def _compared(task: TaskSnapshot, program: Program, said: Said, row: StepRecord)
 
 def _stays(said: Said, remark: Remark) -> bool:
     """Whether nothing that comes makes it count: it claims what was not so, or comes too late."""
-    if said.verb in _CLAIMS:
+    if said.verb in CLAIMS:
         return remark.condition != PENDING
     return said.verb == "skip" and remark.condition == STALE
 
@@ -104,7 +92,7 @@ def _done(said: Said, row: StepRecord) -> bool:
     match said.verb:
         case "retry":
             given = _number(row.inputs.get(RETRIED))
-            return given > 0 and given >= _number(said.about.get("failed")) and not _stuck(row, given)
+            return given >= _number(said.about.get("failed")) and not _stuck(row)
         case "resolve":
             return row.inputs.get(RESOLVED) == [said.about.get("attempt"), said.about.get("as")]
         case "skip":
@@ -115,110 +103,33 @@ def _done(said: Said, row: StepRecord) -> bool:
     return False
 
 
-def _stuck(row: StepRecord, given: int) -> bool:
-    """The attempt that was allowed after attempt `given` could not begin."""
-    return row.phase is StepPhase.FAILED and row.attempt == given
-
-
-def closed(record: TaskRecord, program: Program | None) -> Remark | None:
-    """Why the task listens to nothing, for ever or for now. `program` is None where its definitions are not known."""
-    if record.phase in {TaskPhase.REVOKING, TaskPhase.REVOKED} or record.control.get("state") == "revoked":
-        return Remark(STALE, "the task is revoked")
-    if record.phase is TaskPhase.FINISHED:
-        return Remark(STALE, "the task has finished")
-    if record.held or record.phase is TaskPhase.UNADOPTED:
-        return Remark(PENDING, "the task waits for `reconciler adopt`")
-    if record.phase is TaskPhase.REMOVED:
-        return Remark(PENDING, "the task's file was removed")
-    if program is None:
-        return Remark(PENDING, "the task waits for its definition")
-    return None
-
-
-def _position(task: TaskSnapshot, program: Program, said: Said) -> Position | Remark | None:
-    """The place that is meant; None where nothing is to be compared with it."""
-    if said.verb == "expect":
-        return None if _expectable(program.whole, said.path) else _unknown(program)
-    try:
-        position = locate(program, said.path)
-    except KeyError:
-        return _unknown(program)
-    return _missing_item(task, position, said) or _left(task, position) or position
-
-
-def _expectable(nodes: tuple[Node, ...], path: str) -> bool:
-    """Whether a definition has such a step; what is expected goes for every item of a list."""
-    for name in (part for part in path.split(".") if not part.isdigit()):
-        node = next((each for each in nodes if each.name == name), None)
-        if node is None:
-            return False
-        nodes = node.inner
-    return True
-
-
-def _unknown(program: Program) -> Remark:
-    return Remark(REFUSED, f"there is no such step; there are {', '.join(node.name for node in program.whole)}")
-
-
-def _missing_item(task: TaskSnapshot, position: Position, said: Said) -> Remark | None:
-    """A list has its items when it begins, and nothing of them has happened before."""
-    each: Position | None = position
-    while each is not None:
-        if each.item is not None and each.holder is not None:
-            row = task.steps.get(each.holder.path)
-            if row is None or "items" not in row.inputs:
-                if said.verb in _CLAIMS:
-                    return Remark(REFUSED, f"when this was seen, {each.holder.path} had no items yet; {_ANEW}")
-                return Remark(PENDING, f"the list of {each.holder.path} is not known yet")
-            if each.item >= (count := len(items_of(task, each.holder))):
-                return Remark(REFUSED, f"{each.holder.path} has {count} items, counted from 0")
-        each = each.around
-    return None
-
-
-def _left(task: TaskSnapshot, position: Position) -> Remark | None:
-    """Where others have gone on without the step: it is part of something that is over, or is being closed."""
-    each = position
-    while (around := each.around) is not None:
-        row = task.steps.get(around.path)
-        if row is not None and row.phase in ENDED_STEPS - BROKEN:
-            return Remark(STALE, f"{around.path} is over without it: {_DID[row.phase]}")
-        if row is not None and row.phase in BROKEN and (remark := _passed_by(task, around)):
-            return remark
-        each = around
-    return None
-
-
-def _closing(task: TaskSnapshot, position: Position) -> Remark | None:
-    """While the step at the end of a workflow runs, nothing else of that workflow begins again."""
-    for frame in position.frames:
-        last = frame.exit
-        row = task.steps.get(last.path) if last and not position.within(last) else None
-        if last and row and row.phase in {StepPhase.RUNNING, StepPhase.RETRYING}:
-            return Remark(PENDING, f"{last.path}, the step at the end, runs")
-    return None
+def _stuck(row: StepRecord) -> bool:
+    """It was taken up again and failed before anything was attempted."""
+    return row.phase in BROKEN and times_failed(row) > row.attempt
 
 
 # -- one verb each -------------------------------------------------------------------------------------------------------
 
 
 def _retry(task: TaskSnapshot, position: Position, row: StepRecord, about: Mapping[str, Json]) -> Verdict:
-    seen = _number(about.get("failed"))
-    if not _works(task, position):
-        return Remark(REFUSED, f"it makes no attempts of its own{_instead(task, position, StepPhase.FAILED)}")
-    if seen > (count := _failed(row)):
+    seen, count, works = _number(about.get("failed")), times_failed(row), _works(task, position)
+    if not works and (parts := _failed_parts(task, position)):
+        return Remark(REFUSED, f"it failed with what it runs; say it of {', '.join(parts[:5])}")
+    if seen > count:
         return Remark(REFUSED, f"when this was seen, it had {_times(count, seen)}")
-    if _number(row.inputs.get(RETRIED)) >= seen:
-        return Remark(STALE, f"the attempt that was to follow attempt {seen} could not begin: {row.message}")
+    if row.phase in BROKEN and seen < count and _stuck(row):
+        return Remark(STALE, f"it has failed again since: {row.message}; to try once more, say `failed: {count}`")
     if seen < row.attempt:
         return Remark(STALE, f"attempt {row.attempt} has followed attempt {seen}{_next(row)}")
     match row.phase:
         case StepPhase.FAILED | StepPhase.CANCELLED:
-            return _passed_by(task, position) or Fits(position, row)
+            return passed_by(task, position) or Fits(position, row, _taking_up(task, row, works=works))
         case StepPhase.LOST:
-            answer = f"{{attempt: {seen}, as: failed, reason: …}}"
-            return Remark(PENDING, f"nobody knows what became of attempt {seen}; say `resolve: {answer}` with it")
-    return Remark(STALE, f"attempt {seen} needs no other one: {_DID[row.phase]}")
+            answer = f"{{attempt: {row.attempt}, as: failed, reason: …}}"
+            return Remark(
+                PENDING, f"nobody knows what became of attempt {row.attempt}; say `resolve: {answer}` with it"
+            )
+    return Remark(STALE, f"it needs no other attempt: {DID[row.phase]}")
 
 
 def _skip(task: TaskSnapshot, position: Position, row: StepRecord, about: Mapping[str, Json]) -> Verdict:
@@ -227,8 +138,8 @@ def _skip(task: TaskSnapshot, position: Position, row: StepRecord, about: Mappin
     if row.phase is StepPhase.RUNNING and not position.node.pause:
         return Remark(PENDING, "it runs; it is skipped if that fails, and only revoking the task stops it")
     if row.phase in ENDED_STEPS - BROKEN:
-        return Remark(STALE, f"{_DID[row.phase]}{f': {row.message}' if row.message else ''}")
-    return (_passed_by(task, position) if row.phase in BROKEN else None) or Fits(position, row)
+        return Remark(STALE, f"{DID[row.phase]}{f': {row.message}' if row.message else ''}")
+    return (passed_by(task, position) if row.phase in BROKEN else None) or Fits(position, row)
 
 
 def _resolve(task: TaskSnapshot, position: Position, row: StepRecord, about: Mapping[str, Json]) -> Verdict:
@@ -244,10 +155,10 @@ def _resolve(task: TaskSnapshot, position: Position, row: StepRecord, about: Map
     if seen < row.attempt:
         return Remark(STALE, f"attempt {row.attempt} has followed attempt {seen}")
     if row.phase is StepPhase.RUNNING:
-        text = f"when this was seen, the outcome of attempt {seen} was not lost, it was running; {_ANEW}"
+        text = f"when this was seen, the outcome of attempt {seen} was not lost, it was running; {ANEW}"
         return Remark(REFUSED, text)
     if row.phase is not StepPhase.LOST:
-        return Remark(STALE, f"the outcome of attempt {seen} is not lost: {_DID[row.phase]}")
+        return Remark(STALE, f"the outcome of attempt {seen} is not lost: {DID[row.phase]}")
     return Fits(position, row)
 
 
@@ -257,7 +168,7 @@ def _approve(task: TaskSnapshot, position: Position, row: StepRecord, about: Map
     if row.phase is StepPhase.WAITING:
         return Remark(PENDING, "it does not wait for its approval yet")
     if row.phase is not StepPhase.RUNNING:
-        return Remark(STALE, _DID[row.phase])
+        return Remark(STALE, DID[row.phase])
     digest = plan_digest(task, position)
     return Fits(position, row) if about.get("plan") == digest else Remark(STALE, f"what waits for approval is {digest}")
 
@@ -274,19 +185,32 @@ def _number(value: Json) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _failed(row: StepRecord) -> int:
-    """How often it has failed, counted in attempts; one whose outcome is unknown may have."""
-    return row.attempt - (row.phase is StepPhase.RUNNING)
+def _failed_parts(task: TaskSnapshot, position: Position) -> list[str]:
+    """The innermost of what it runs that failed and that it failed with, and not with the time of the task."""
+    found: list[str] = []
+    for each in below(task, position):
+        row = task.steps.get(each.path)
+        may_fail = each.node.continue_on_error and each.item is None
+        if row and row.phase in BROKEN and not was_cut(row) and not may_fail:
+            found += _failed_parts(task, each) or [each.path]
+    return found
+
+
+def _taking_up(task: TaskSnapshot, row: StepRecord, *, works: bool) -> Signal:
+    if works and row.attempt:
+        return Signal.RETRY
+    return Signal.REOPEN if row.path in begun_inside(task) else Signal.RESET
 
 
 def _times(count: int, claimed: int) -> str:
     if not count:
-        return f"not failed; {_ANEW}"
+        return f"not failed; {ANEW}"
     return f"failed {'once' if count == 1 else f'{count} times'}, not {claimed} times"
 
 
 def _next(row: StepRecord) -> str:
-    return f" and failed; to allow another one, say `failed: {row.attempt}`" if row.phase is StepPhase.FAILED else ""
+    again = f" and failed; to allow another one, say `failed: {times_failed(row)}`"
+    return again if row.phase is StepPhase.FAILED else ""
 
 
 def _instead(task: TaskSnapshot, position: Position, phase: StepPhase) -> str:
@@ -294,15 +218,6 @@ def _instead(task: TaskSnapshot, position: Position, phase: StepPhase) -> str:
     below = (path for path, row in task.steps.items() if path.startswith(f"{position.path}.") and row.attempt)
     found = sorted(path for path in below if task.steps[path].phase is phase)
     return f"; {', '.join(found[:5])} did" if found else ""
-
-
-def _passed_by(task: TaskSnapshot, position: Position) -> Remark | None:
-    """What follows a step that may fail has begun without it, and read what it did not give."""
-    for each in position.after if position.node.continue_on_error else ():
-        row = task.steps.get(each.path)
-        if row is not None and row.phase is not StepPhase.WAITING:
-            return Remark(STALE, f"{each.path} has gone on without it")
-    return None
 
 
 def _undeclared(position: Position, about: Mapping[str, Json]) -> Remark | None:

@@ -83,7 +83,7 @@ def test_a_failed_step_is_retried_by_a_commit_and_the_task_finishes(tmp_path, ta
     subject = world.verb("retry", "one", "make")
 
     assert (failed, world.run()) == (1, 0)
-    assert subject == "Retry default/one make: attempt 1 failed"
+    assert subject == "Retry default/one make after failure 1"
     assert paths(target) == ["/make", "/make", "/told/7"]
     assert len({request.key for request in target.requests}) == 3, "another attempt has another key"
     assert world.task().record.conditions == {}

@@ -307,7 +307,7 @@ def test_the_number_of_the_failed_attempt_comes_from_the_status(repository, tmp_
 
     verb(repository, "retry", "failing", "step1", "--state", str(state))
 
-    assert subjects(repository)[0] == "Retry demo/failing step1: attempt 1 failed"
+    assert subjects(repository)[0] == "Retry demo/failing step1 after failure 1"
     assert "steps:\n    step1: {retry: {failed: 1}}" in text(repository, "tasks/failing.yaml")
 
 
@@ -318,7 +318,7 @@ def test_a_wrong_number_in_the_file_is_replaced_and_the_diff_shows_both(reposito
 
     assert "-    run: {retry: {failed: 99}}" in said
     assert "+    run: {retry: {failed: 1, reason: a typo}}" in said
-    assert subjects(repository)[0] == "Retry demo/alice run: attempt 1 failed"
+    assert subjects(repository)[0] == "Retry demo/alice run after failure 1"
 
 
 def test_retry_without_a_status_takes_the_number_that_is_given(repository):

@@ -111,7 +111,7 @@ def test_the_same_wish_again_changes_nothing_and_every_answer_is_a_control(wish)
     ("wish", "subject"),
     [
         (wishes.suspend("CHG-1\nSigned-off-by: x", None), "Suspend demo/one: CHG-1 Signed-off-by: x"),
-        (wishes.retry("a", lambda _: 2), "Retry demo/one a: attempt 2 failed"),
+        (wishes.retry("a", lambda _: 2), "Retry demo/one a after failure 2"),
         (wishes.resolve("a", 1, "failed", "seen", {}), "Resolve demo/one a attempt 1 as failed: seen"),
         (wishes.rerun(), "Rerun demo/one: run 2"),
     ],
@@ -127,41 +127,57 @@ def test_the_subject_for_several_tasks_says_what_they_share():
 class Status:
     """A client that answers with one task."""
 
-    def __init__(self, *steps: dict) -> None:
+    def __init__(self, *steps: dict, state: str = "FAILED") -> None:
         self.steps = steps
+        self.state = state
 
     def fetch(self, path, query) -> bytes:
         assert path == "/tasks/demo/one"
-        return json.dumps({"status": {"steps": self.steps}}).encode()
+        return json.dumps({"status": {"state": self.state, "steps": self.steps}}).encode()
 
 
 def step(path: str, state: str, reason: str = "", attempt: int = 0, *steps: dict) -> dict:
-    return {"path": path, "state": state, "reason": reason, "attempt": attempt, "steps": steps}
+    return {"path": path, "state": state, "reason": reason, "attempt": attempt, "failed": attempt or 1, "steps": steps}
 
 
 FAILED_CALL = step("a", "FAILED", "Failed", 0, step("a.x", "FINISHED", "", 1), step("a.y", "FAILED", "Failed", 3))
 
 
-def test_the_attempt_to_retry_is_the_latest_one():
-    assert seen_step.failed_attempt(Status(FAILED_CALL), TASK, "a.y") == 3
+def test_a_retry_names_how_often_the_step_failed():
+    assert seen_step.times_failed(Status(FAILED_CALL), TASK, "a.y") == 3
+
+
+def test_what_failed_without_an_attempt_or_was_cut_off_can_be_retried():
+    late = step("ask", "FAILED", "TimedOut")
+    cut = step("each", "REVOKED", "TimedOut", 0, step("each.0", "REVOKED", "TimedOut", 1))
+    own = step("sum", "FAILED", "ExpressionError", 0, step("sum.x", "FINISHED", "", 1))
+
+    found = [seen_step.times_failed(Status(late, cut, own), TASK, path) for path in ("ask", "each", "sum")]
+
+    assert found == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
     ("path", "words"),
     [
         ("b", "has no step b; its steps are a, a.x, a.y"),
-        ("a", "retry a.y"),
+        ("a", "failed with what it runs; say it of a.y"),
         ("a.x", "has not failed, it is FINISHED"),
     ],
 )
 def test_what_cannot_be_retried_is_refused_with_what_can(path, words):
     with pytest.raises(Failure, match=words):
-        seen_step.failed_attempt(Status(FAILED_CALL), TASK, path)
+        seen_step.times_failed(Status(FAILED_CALL), TASK, path)
+
+
+def test_nothing_of_a_revoked_task_can_be_retried():
+    with pytest.raises(Failure, match="is revoked, which is final"):
+        seen_step.times_failed(Status(step("a", "REVOKED", "Revoked", 1), state="REVOKED"), TASK, "a")
 
 
 def test_a_lost_attempt_is_resolved_and_not_retried():
     with pytest.raises(Failure, match="reconciler resolve demo/one a --attempt 2"):
-        seen_step.failed_attempt(Status(step("a", "FAILED", "Lost", 2)), TASK, "a")
+        seen_step.times_failed(Status(step("a", "FAILED", "Lost", 2)), TASK, "a")
 
 
 def test_what_is_approved_is_what_status_shows():

@@ -277,7 +277,8 @@ def test_a_step_behind_a_failed_one_is_created_while_its_task_has_failed():
 
     shown = status.task(run(*rows, task=record(TaskPhase.FAILED)), grade(), NOW)["status"]
 
-    assert (shown["state"], shown["reason"], shown["message"]) == ("FAILED", "Failed", "step1 failed: status 500")
+    assert (shown["state"], shown["reason"], shown["steps"][0]["failed"]) == ("FAILED", "Failed", 1)
+    assert shown["message"].startswith("step1 failed: status 500; to go on: `reconciler retry demo/grade-alice step1`")
     assert (shown["steps"][1]["state"], shown["steps"][1]["message"]) == (
         "CREATED",
         "step2 waits behind step1, which failed",
@@ -300,7 +301,9 @@ def test_a_step_that_failed_beside_its_calls_speaks_for_itself():
         step("step2", StepPhase.FAILED, message="outputs: no"),
     )
 
-    assert sentence(*rows, task=record(TaskPhase.FAILED)) == "step2 failed: outputs: no"
+    said = sentence(*rows, task=record(TaskPhase.FAILED))
+
+    assert said.startswith("step2 failed: outputs: no; to go on: `reconciler retry demo/grade-alice step2`")
 
 
 def test_a_polling_task_has_that_reason_and_is_reconciling():
