@@ -15,7 +15,7 @@ from definitions.models import format_duration
 from definitions.program import Program
 from reconciler.approval import plan_digest
 from reconciler.expectation import expected_finish, heard, node_span
-from reconciler.plan.outcome import times_failed
+from reconciler.failures import times_failed
 from reconciler.position import Position, below, locate, target_of, whole
 from reconciler.reasons import ATTEMPT_REASONS, condition, conditions, step_reason, task_reason
 from reconciler.waiting import Place, focus, place, step_sentence, tally, task_sentence

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from definitions.program import Node, Program
 from reconciler.approval import plan_digest
+from reconciler.failures import BROKEN
 from reconciler.position import Position, below, whole
 from reconciler.reasons import ADVICE
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
 from state.room import QUEUED_FOR_GROUP
 
-STOPPED_STEPS = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 _SETTLED = ENDED_STEPS - {StepPhase.FAILED, StepPhase.LOST}
 _NAMED = 3
 """So many of those who have a place in a group are named."""
@@ -258,7 +258,7 @@ def _never(task: TaskSnapshot, position: Position) -> str:
 
 def _stopper(task: TaskSnapshot, position: Position) -> Place | None:
     """The step that stopped and that `position` waits behind, however many others stand between them."""
-    if not any(row.phase in STOPPED_STEPS for row in task.steps.values()):
+    if not any(row.phase in BROKEN for row in task.steps.values()):
         return None  # the usual case, for which no path is walked
     open_, seen = [position], {position.path}
     while open_:
@@ -342,7 +342,7 @@ def _argued(record: TaskRecord, where: Place) -> str:
 
 
 def _stopped(where: Place) -> bool:
-    return where.phase in STOPPED_STEPS and not where.node.continue_on_error
+    return where.phase in BROKEN and not where.node.continue_on_error
 
 
 def _suspended(record: TaskRecord, now: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import cast
 
 from definitions.program import Program
 from reconciler.actions import Action, Sign
-from reconciler.plan.outcome import BROKEN, RETRIED
+from reconciler.failures import BROKEN, RETRIED
 from reconciler.plan.reopening import reopened, taken_up
 from reconciler.plan.sayings import Remark, Said, sayings
 from reconciler.plan.verdict import APPROVED, RESOLVED, SKIPPED, Fits, verdict

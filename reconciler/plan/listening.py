@@ -7,7 +7,7 @@ more where others have gone on without it.
 from typing import Final
 
 from definitions.program import Node, Program
-from reconciler.plan.outcome import BROKEN
+from reconciler.failures import BROKEN
 from reconciler.plan.sayings import ANEW, CLAIMS, PENDING, REFUSED, STALE, Remark, Said
 from reconciler.position import Position, finding, items_of, locate
 from state.phases import ENDED_STEPS, StepPhase, TaskPhase

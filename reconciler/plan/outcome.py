@@ -7,6 +7,7 @@ may call failed what may have worked.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from reconciler.failures import BROKEN
 from reconciler.plan.attempts import REVOKED
 from reconciler.position import Frame, Position
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, Signal, State, StepPhase
@@ -14,9 +15,6 @@ from state.records import StepRecord
 
 CUT = frozenset({"TimedOut", "Revoked"})
 """Reasons of steps that ended because time was over, which may have been the time of the task."""
-RETRIED = "retried"
-"""What the row of a step keeps: how often it had failed when it was taken up again the last time."""
-BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 _SIGNALS = {StepPhase.LOST: Signal.LOSE, StepPhase.CANCELLED: Signal.CANCEL}
 
 Rows = Callable[[Position], StepRecord]
@@ -40,18 +38,6 @@ class Outcome:
 
 
 SUCCEEDED = Outcome(Signal.SUCCEED)
-
-
-def times_failed(row: StepRecord) -> int:
-    """How often a step has failed, which is what a retry names: in attempts, and at times without any.
-
-    An attempt whose outcome is unknown counts. What fails again after it was taken up has failed one time more.
-    """
-    taken_up = row.inputs.get(RETRIED)
-    before = taken_up if isinstance(taken_up, int) else 0
-    if row.phase in BROKEN:
-        return max(row.attempt, before + 1)
-    return max(row.attempt - (row.phase is StepPhase.RUNNING), before)
 
 
 def passed(position: Position, row: StepRecord) -> bool:

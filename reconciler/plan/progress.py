@@ -27,14 +27,7 @@ from reconciler.plan.attempts import (
 )
 from reconciler.plan.conclusion import conclusion
 from reconciler.plan.entering import entry
-from reconciler.plan.outcome import (
-    Outcome,
-    broken,
-    calls_outcome,
-    frame_outcome,
-    list_outcome,
-    passed,
-)
+from reconciler.plan.outcome import Outcome, broken, calls_outcome, frame_outcome, list_outcome, passed
 from reconciler.plan.outputs import body_outputs, calls_outputs, list_outputs
 from reconciler.plan.scope import scope_of
 from reconciler.position import Frame, Position, finding, items_of, whole

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from definitions.program import Program
+from reconciler.failures import BROKEN, RETRIED, times_failed
 from reconciler.plan.attempts import OVERDUE, REOPENED
-from reconciler.plan.outcome import BROKEN, RETRIED, times_failed
 from reconciler.position import Position, whole
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced
 from state.phases import ENDED_STEPS, Signal, StepPhase, TaskPhase

@@ -27,8 +27,8 @@ from typing import cast
 
 from definitions.program import Program
 from reconciler.approval import plan_digest
+from reconciler.failures import BROKEN, RETRIED, times_failed
 from reconciler.plan.listening import DID, closed, closing, passed_by, place_of
-from reconciler.plan.outcome import BROKEN, RETRIED, times_failed
 from reconciler.plan.reopening import begun_inside, was_cut
 from reconciler.plan.sayings import ANEW, CLAIMS, PENDING, REFUSED, STALE, Remark, Said, dismissed
 from reconciler.position import Position, below, finding

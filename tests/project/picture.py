@@ -29,6 +29,7 @@ BOXES = {
             "reconciler.triggers",
             "reconciler.waiting",
             "reconciler.expectation",
+            "reconciler.failures",
             "reconciler.actions",
             "reconciler.observed",
             "reconciler.approval",

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from definitions.desired import Complete
 from reconciler.actions import Plan, Verb
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from reconciler.failures import BROKEN
 from reconciler.judgement import Report
 from reconciler.observed import Limits, Observed
-from reconciler.plan.outcome import BROKEN
 from reconciler.plan.whole import plan
 from reconciler.position import Position, locate
 from state.changes import Admitted, StepAdvanced, TaskAdvanced
