@@ -36,7 +36,7 @@ from reconciler.secrets.provider import SecretChain
 from reconciler.service import Service
 from reconciler.settings import Settings
 from state.changes import Change, Retired
-from state.errors import Full
+from state.errors import Full, StateError
 from state.logs import AttemptLog, Logs
 from state.phases import TaskPhase
 from state.reader import Reader
@@ -70,6 +70,9 @@ def run(settings: Settings, options: RunOptions) -> int:
     store = Store.open(settings.state, wait=float("inf") if settings.wait else None)
     try:
         return asyncio.run(_Controller(settings, options, store).live())
+    except (StateError, OSError):
+        store.folder.require_same_files()  # where the folder is gone, that is what there is to say
+        raise
     finally:
         store.close()
 

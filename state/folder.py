@@ -13,6 +13,7 @@ from pathlib import Path
 from time import sleep
 
 from state.errors import Locked, NotWritable, Unsuitable
+from state.wal import log_of
 
 _UNSUITABLE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "fuse"})
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -31,6 +32,7 @@ class StateFolder:
         self.requests = path / "requests"
         self._lock: int | None = None
         self._note: int | None = None
+        self._used: list[tuple[Path, os.stat_result]] = []
 
     def prepare(self) -> None:
         """Make the folders, private to their owner; raises NotWritable, Unsuitable."""
@@ -66,6 +68,30 @@ class StateFolder:
     def locked(self) -> bool:
         """Whether this process is the controller of the folder."""
         return self._lock is not None
+
+    def know_files(self) -> None:
+        """From here on the database, its log and the lock are these files and no others: see `require_same_files`."""
+        if self._lock is not None:
+            self._used = [(self.path / "lock", os.fstat(self._lock))]
+            self._used += [(path, path.stat()) for path in (self.database, log_of(self.database))]
+
+    def require_same_files(self) -> None:
+        """Raise NotWritable if one of them was removed or replaced.
+
+        Whoever holds it open would write on where nobody looks, and the lock of a new folder is not ours. It costs
+        three calls of the kernel, some microseconds.
+        """
+        for path, used in self._used:
+            try:
+                same = os.path.samestat(path.stat(), used)
+            except OSError:
+                same = False
+            if not same:
+                raise NotWritable(
+                    f"{path} was removed or replaced while this controller was running: it ends, because nobody would "
+                    "find what it writes. See what has been there last: put a backup back (reconciler restore BACKUP "
+                    f"--state {self.path}), or start anew with --adopt hold, so that nothing is begun a second time"
+                )
 
     def unlock(self) -> None:
         """Let another controller have the folder; safe to call again."""

@@ -138,6 +138,7 @@ class Store(Questions):
         """
         known = snapshot or Snapshot(usage=self._usage, epoch=self.epoch)
         if not changes:
+            self._require_folder()
             return Committed(self._sequence, known)
         with self._transaction():
             turn, number = self._turn(changes, at)
@@ -200,6 +201,7 @@ class Store(Questions):
             self._set("controller", self.controller)
             self._set("held", self.held)
         self.epoch = max(stored, outside) + 1
+        self.folder.know_files()
         self.folder.write_epoch(self.epoch)
         self.checkpoint(above=0)  # after a failed fsync the page cache may say more than the disk: this writes it again
         self._recount()
@@ -287,6 +289,7 @@ class Store(Questions):
             raise Fenced(f"{self.folder.path} was let go: open it again to write")
         if self._broken:
             raise self._broken
+        self._require_folder()
         with self._trusted(), translated(self.folder.database):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -307,6 +310,11 @@ class Store(Questions):
         except (NotWritable, Damaged) as error:
             self._broken = error
             raise
+
+    def _require_folder(self) -> None:
+        """What was sent by now was written where the next start finds it; so also a turn without a change asks."""
+        with self._trusted():
+            self.folder.require_same_files()
 
     def _require_epoch(self) -> None:
         (row,) = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'")

@@ -160,6 +160,19 @@ def test_sigterm_under_load_ends_soon_and_the_work_goes_on_and_is_adopted(tmp_pa
     assert inspect(tmp_path / "state") == []
 
 
+def test_a_controller_whose_state_folder_is_gone_ends_and_sends_nothing_more(tmp_path, repository, target):
+    state = tmp_path / "state"
+    with Controller(repository.folder, state) as controller:
+        controller.follows(repository.commit())
+        state.rename(tmp_path / "elsewhere")
+        repository.commit(one=task("one", "job: ok"))
+
+        assert controller.wait() == 1
+        assert "was removed or replaced while this controller was running" in controller.text
+        assert "Traceback" not in controller.text
+    assert not target.requests
+
+
 def test_an_end_right_after_the_start_is_an_orderly_one(tmp_path, repository):
     repository.commit(one=task("one", "job: ok"))
     with Controller(repository.folder, tmp_path / "state") as controller:

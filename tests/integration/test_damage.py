@@ -201,6 +201,42 @@ def test_after_a_failed_fsync_nothing_more_is_written(folder):
     assert (folder / "state.db-wal").stat().st_size == size
 
 
+def _removed(folder):
+    shutil.rmtree(folder)
+
+
+def _replaced(folder):
+    shutil.copy2(folder / "state.db", folder / "other.db")
+    (folder / "other.db").replace(folder / "state.db")
+
+
+def _taken_over(folder):
+    folder.rename(folder.with_name("old"))
+    Store.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("act", "what"),
+    [
+        (_removed, "lock"),
+        (_replaced, "state.db"),
+        (_taken_over, "lock"),
+        (lambda folder: (folder / "state.db-wal").unlink(), "state.db-wal"),
+        (lambda folder: (folder / "lock").unlink(), "lock"),
+    ],
+    ids=["removed", "replaced", "taken over", "no log", "no lock"],
+)
+@pytest.mark.parametrize("changes", [[], [admitted(ALICE)]], ids=["nothing to write", "something"])
+def test_a_store_whose_files_are_gone_writes_and_sends_nothing_more(folder, act, what, changes):
+    store = Store.open(folder)
+    store.commit(begun(task("one")), START)
+    act(folder)
+    for _ in range(2):
+        with pytest.raises(NotWritable, match=rf"/{what} was removed or replaced while this controller was running"):
+            store.commit(changes, START)
+    store.close()
+
+
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE])
 def test_a_full_disk_is_waited_out_by_the_same_store(folder, code):
     store = Store.open(folder)
