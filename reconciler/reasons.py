@@ -54,10 +54,10 @@ _NEEDS_A_PERSON = frozenset({"Unadopted", "DefinitionRejected", RESTORED_OLDER})
 
 
 def task_reason(record: TaskRecord, focus: str = "") -> str:
-    """The reason of a task; `focus` is that of the step that its sentence is about, which says more while it runs."""
+    """The reason of a task; `focus` is that of the step that its sentence is about, which says more until it is over."""
     if record.held and record.live:
         return RESTORED_OLDER
-    if record.phase in {TaskPhase.RUNNING, TaskPhase.FAILED} and focus:
+    if record.phase in {TaskPhase.CREATED, TaskPhase.RUNNING, TaskPhase.FAILED} and focus:
         return focus
     return record.reason or TASK_REASONS[record.phase]
 

@@ -78,7 +78,7 @@ def place(task: TaskSnapshot, position: Position) -> Place:
 
 
 def leaves(task: TaskSnapshot, program: Program) -> Iterator[Place]:
-    """What does work itself, in flow order; a step that failed beside what it runs for itself."""
+    """What does work itself, in flow order; a step that failed beside what it runs, or stands in line, for itself."""
     for step in whole(program).places.values():
         yield from _leaves(task, step)
 
@@ -86,7 +86,7 @@ def leaves(task: TaskSnapshot, program: Program) -> Iterator[Place]:
 def _leaves(task: TaskSnapshot, position: Position) -> list[Place]:
     inner = [leaf for each in below(task, position) for leaf in _leaves(task, each)]
     found = place(task, position)
-    alone = not inner or (_stopped(found) and not any(map(_stopped, inner)))
+    alone = not inner or queued(found.step) or (_stopped(found) and not any(map(_stopped, inner)))
     return [found] if alone else inner
 
 
@@ -104,15 +104,26 @@ def _outermost(task: TaskSnapshot, position: Position) -> Iterator[Place]:
         yield from _outermost(task, each)
 
 
+def queued(row: StepRecord) -> bool:
+    """Whether the step stands in line for room or for a place, also for one that it had before."""
+    return row.phase is StepPhase.QUEUED or (row.phase is StepPhase.RUNNING and row.reason == QUEUED_FOR_GROUP)
+
+
 def focus(task: TaskSnapshot, program: Program | None) -> Focus | None:
-    """What a sentence about a running or failed task speaks of: what waits for a person, what moves or holds it, else
-    what is next.
+    """What a sentence about a task speaks of: what waits for a person, what moves or holds it, else what is next.
+
+    None if it stands as a whole.
     """
-    if program is None or task.record.phase not in {TaskPhase.RUNNING, TaskPhase.FAILED}:
+    phase = task.record.phase
+    if program is None or phase not in {TaskPhase.CREATED, TaskPhase.RUNNING, TaskPhase.FAILED}:
+        return None
+    if phase is TaskPhase.CREATED and not (task.steps and _begins(task.record)):
         return None
     places = list(leaves(task, program))
     if task.record.phase is TaskPhase.FAILED:
         found = sorted(filter(_stopped, places), key=lambda each: each.phase is not StepPhase.LOST)
+    elif phase is TaskPhase.CREATED:
+        found = [each for each in places if queued(each.step)]
     else:
         moving = sorted((each for each in places if each.phase in ACTIVE_STEPS), key=lambda each: not _asks(each))
         found = moving or [each for each in places if each.phase is StepPhase.WAITING][:1]
@@ -133,7 +144,7 @@ def task_sentence(task: TaskSnapshot, program: Program | None, now: datetime, ab
         )
     about = about or focus(task, program)
     if program and about:
-        verb = "under way" if record.phase is TaskPhase.RUNNING else "failed"
+        verb = {TaskPhase.FAILED: "failed", TaskPhase.CREATED: "in line"}.get(record.phase, "under way")
         more = f" (and {_count(about.others, 'other step')} {verb})" if about.others else ""
         return step_sentence(task, about.place, now) + more + _way_on(record, about.place)
     match record.phase:
@@ -164,14 +175,14 @@ def step_sentence(task: TaskSnapshot, where: Place, now: datetime) -> str:
     match where.phase:
         case StepPhase.WAITING:
             return _waits(task, where.position)
-        case StepPhase.QUEUED | StepPhase.RETRYING if parked := _parked(task.record):
+        case StepPhase.QUEUED | StepPhase.RETRYING if not _begins(task.record) and (parked := _parked(task.record)):
             said = _said(where)
             return f"{path} {parked}" + (f"; before that: {said}" if said else "")
         case StepPhase.QUEUED:
             return f"{path} is queued: {where.step.message or 'no room for another call now'}" + _before(task, path)
         case StepPhase.RETRYING:
             return _retrying(where, now) + _before(task, path)
-        case StepPhase.RUNNING if where.step.reason == QUEUED_FOR_GROUP:
+        case StepPhase.RUNNING if queued(where.step):
             return f"{path} is queued again: {where.step.message}" + _before(task, path)
         case StepPhase.RUNNING:
             return _running(task, where, now)
@@ -228,6 +239,11 @@ def _parked(record: TaskRecord) -> str:
     return _PARKED.get(record.phase, "")
 
 
+def _begins(record: TaskRecord) -> bool:
+    """A task without a line of its own has begun as soon as one of its steps has: nothing else is waited for."""
+    return record.phase is TaskPhase.CREATED and not (record.in_line or record.behind or record.held)
+
+
 def _waits(task: TaskSnapshot, position: Position) -> str:
     path, parent = position.path, position.around
     if never := _never(task, position):
@@ -237,7 +253,7 @@ def _waits(task: TaskSnapshot, position: Position) -> str:
     open_ = [each.path for each in position.before if place(task, each).phase not in ENDED_STEPS]
     if open_:
         return f"{path} waits for {_names(open_)}"
-    if parent and place(task, parent).phase is StepPhase.WAITING:
+    if parent and ((row := place(task, parent).step).phase is StepPhase.WAITING or queued(row)):
         return f"{path} waits for {parent.path} to begin"
     if position.node is position.frame.program.exit and position.item is None and not position.holder:
         return f"{path} runs when everything else is over"

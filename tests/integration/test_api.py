@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from reconciler.api import definition_models, models
+from state.changes import StepAdvanced
 from state.logs import Logs
+from state.phases import Signal
+from state.records import Cause
 from tests.read_side import grade_class, served
 
 TASKS = "/api/v1/tasks"
@@ -242,6 +245,18 @@ def test_a_commit_is_seen_by_the_next_request(tmp_path):
 
     assert after.json()["items"][0]["metadata"]["name"] == "grade-erin"
     assert before.headers["etag"] != after.headers["etag"]
+
+
+def test_a_list_says_of_a_task_that_has_not_begun_which_of_its_steps_stands_in_line(tmp_path):
+    world = grade_class(tmp_path)
+    uid = world.admit("grade-erin")
+    world.commit(StepAdvanced(uid, "step1", Signal.QUEUE, Cause("plan"), "QueuedForCapacity", "1 of 1 calls under way"))
+    with served(world.folder) as address, httpx.Client(base_url=address, trust_env=False) as client:
+        shown = client.get(TASKS).json()["items"][0]["status"]
+    world.close()
+
+    assert (shown["state"], shown["reason"]) == ("CREATED", "QueuedForCapacity")
+    assert shown["message"] == "step1 is queued: 1 of 1 calls under way; it is next"
 
 
 def test_head_has_the_headers_and_no_body(client):

@@ -194,6 +194,42 @@ def test_what_stands_in_line_says_who_is_before_it(line, said):
     assert shown[0]["ahead"] is None
 
 
+FULL = {"reason": "QueuedForGroup", "message": "the group main is full: 1 of 1"}
+
+
+@pytest.mark.parametrize("phase", [TaskPhase.CREATED, TaskPhase.RUNNING])
+def test_what_runs_others_and_stands_in_line_is_what_its_task_waits_with_and_not_what_is_in_it(phase):
+    line = Line(0, ("demo/other",))
+    rows = (step("step1", StepPhase.SKIPPED), step("step2", StepPhase.QUEUED, **FULL))
+    task = replace(run(*rows, task=record(phase)), lines={"step2": line})
+
+    shown = status.task(task, grade(), NOW)["status"]
+
+    said = "step2 is queued: the group main is full: 1 of 1, held by demo/other; it is next"
+    assert (shown["message"], shown["reason"]) == (said, "QueuedForGroup")
+    assert {each["message"] for each in shown["conditions"]} == {said, ""}
+    assert [each["message"] for each in shown["steps"][1]["steps"]] == [
+        "step2.api2 waits for step2 to begin",
+        "step2.api3 waits for step2.api2",
+    ]
+
+
+def test_what_asks_for_the_place_again_that_it_had_is_what_its_task_waits_with():
+    rows = (done("step1"), step("step2", **FULL), done("step2.api2"))
+
+    assert sentence(*rows) == "step2 is queued again: the group main is full: 1 of 1"
+
+
+def test_a_task_in_a_list_that_has_not_begun_says_which_of_its_steps_stands_in_line():
+    task = run(step("step1", StepPhase.QUEUED, **FULL), task=record(TaskPhase.CREATED))
+
+    shown = [status.summary(each, grade(), NOW)["status"] for each in (task, run(task=task.record))]
+
+    assert [each["reason"] for each in shown] == ["QueuedForGroup", "Created"]
+    assert shown[0]["message"] == "step1 is queued: the group main is full: 1 of 1"
+    assert shown[1]["message"] == "starts in the next turn of the loop"
+
+
 def test_a_step_far_behind_a_failure_names_the_failed_step():
     tree = status.task(run(step("step1", StepPhase.FAILED, attempt=1), task=record(TaskPhase.RUNNING)), grade(), NOW)
 
