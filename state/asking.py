@@ -31,6 +31,13 @@ def asked_by(record: TaskRecord, part: str) -> Cause:
     return record.asked.get(part) or Cause("commit", origin.commit, origin.author, origin.subject)
 
 
+def differences(before: Control, control: Control) -> list[str]:
+    """The parts in which `control` says something else than `before`."""
+    old, new = dict(_parts(before)), dict(_parts(control))
+    gone = [f"without {part}" for part in old if part not in new and not part.startswith("run.")]
+    return [*(part for part, said in new.items() if part not in old or old[part] != said), *gone]
+
+
 def _parts(control: Control) -> Iterator[tuple[str, Json]]:
     """What is asked for by one word each. With another reason for a state no other state is asked for."""
     yield "state", [control.get("state", "running"), control.get("until")]

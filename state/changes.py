@@ -60,6 +60,8 @@ class Controlled:
     conditions: Mapping[str, str]
     delete_policy: str
     cause: Cause
+    message: str = ""
+    reason: str = "FileChanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,7 @@ class Released:
 
     uid: Uid
     cause: Cause
-
-    @property
-    def reason(self) -> str:
-        return "Released"
+    reason: str = "Released"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from reconciler.observed import Observed
 from reconciler.plan.control import CONTROL_CONDITIONS
 from reconciler.plan.entry import Wish, brought_by, control_json, enter, wish_of, wish_of_trigger
 from reconciler.plan.sayings import of_its_run, written_before, written_for
+from state.asking import differences
 from state.changes import Controlled, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, Json, TaskRecord, TaskSnapshot, task_uid
@@ -137,8 +138,8 @@ class _Desk:
         """Nothing controls a run of a trigger any more: it goes on as its trigger made it."""
         record = latest.record
         if record.live and (record.digest, record.control, record.conditions) != ("", {}, {}):
-            change = Controlled(record.uid, "", {}, {}, "finish", self.cause)
-            self._do("~", record, "the file that controlled it was removed", change)
+            said = "the file that controlled it was removed"
+            self._do("~", record, said, Controlled(record.uid, "", {}, {}, "finish", self.cause, said))
 
     def _ran(self, identity: Identity, uid: str, run: int, runs: list[TaskSnapshot]) -> bool:
         gone = self.observed.snapshot.runs.get(identity, ())
@@ -194,8 +195,9 @@ class _Desk:
         kept = {name: text for name, text in record.conditions.items() if name in CONTROL_CONDITIONS}
         if told == (digest, conditions | kept, control, task.delete_policy):
             return
-        change = Controlled(record.uid, digest, control, conditions | kept, task.delete_policy, self.cause)
         said = "; ".join(f"{name}: {text}" for name, text in conditions.items())
+        news = "; ".join(filter(None, (", ".join(differences(record.control, control)), said)))
+        change = Controlled(record.uid, digest, control, conditions | kept, task.delete_policy, self.cause, news)
         self._do("~", record, f"its file changed{f' ({said})' if said else ''}", change)
 
     def _removed(self, latest: TaskSnapshot) -> None:

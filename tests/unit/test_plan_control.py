@@ -377,6 +377,29 @@ def test_what_a_run_continues_with_changes_what_it_sends_and_what_is_to_be_appro
     assert made.task().attempts["a"].request["url"] == "http://api/new"
 
 
+def test_the_events_of_a_control_say_what_is_new_in_the_file_and_what_does_not_count():
+    made = Stage()
+    made.commit(
+        {"jobs": JOBS, "tasks": {"t": {"spec": {"job": "one"}, "control": {"steps": {"job": {"expect": "1h"}}}}}}
+    )
+    made.turn()
+    begun = len(made.events)
+
+    said = {"run": 2, "steps": {"job": {"retry": {"failed": 9}}}}
+    made.commit({"tasks": {"t": {"spec": {"job": "one"}, "control": said}}})
+    made.turn()
+    made.commit({"tasks": {"t": {"spec": {"job": "one"}, "control": {**said, "run": 1}}}})
+    made.turn()
+
+    waits = "RunWaiting: run 2 waits for the end of run 1; what is said of steps now goes for run 2"
+    refused = "steps.job.retry: when this was seen, it had not failed; to say it anew, change its reason"
+    assert [(event.reason, event.message) for event in made.events[begun:]] == [
+        ("FileChanged", f"run.2, without steps.job.expect; {waits}"),
+        ("FileChanged", "run.1, steps.job.retry"),
+        (REFUSED, refused),
+    ]
+
+
 def word(found: Any) -> str:
     return FITS if isinstance(found, Fits) else found.condition if isinstance(found, Remark) else "nothing to say"
 
