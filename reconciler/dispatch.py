@@ -5,8 +5,10 @@ what this process is doing; a stop comes before the call that it ends.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 
@@ -20,6 +22,9 @@ from state.records import AttemptRecord
 
 _GRACE = 15.0
 """Seconds beyond an attempt's deadline after which a driver that still has not answered is given up on."""
+
+_FRAMES = 4
+"""So many places in the code are logged of an exception, the innermost ones."""
 
 Allowed = Callable[[Order], Refusal | None]
 LogOf = Callable[[AttemptRecord], LogSink]
@@ -99,7 +104,7 @@ class Dispatch:
         try:
             observation = await self._observation(order, now)
         except Exception as error:
-            log.exception("driver failed", driver=order.attempt.driver, key=order.attempt.key)
+            _tell_fault("driver failed", order, error)
             observation = Unknown(f"the {order.attempt.driver} driver failed with {type(error).__name__}")
         self._report(order, observation)
 
@@ -144,7 +149,7 @@ class Dispatch:
         try:
             handle = handle if handle is not None else await driver.prepare(call)
         except Exception as error:
-            log.exception("nothing could be prepared", driver=order.attempt.driver, key=order.attempt.key)
+            _tell_fault("nothing could be prepared", order, error)
             return NotStarted(
                 f"the {order.attempt.driver} driver could not prepare it: {type(error).__name__}", refused=True
             )
@@ -180,3 +185,11 @@ def _labels(order: Order) -> dict[str, str]:
         "reconciler.dev/attempt": attempt.key,
         "reconciler.dev/epoch": str(attempt.epoch),
     }
+
+
+def _tell_fault(what: str, order: Order, error: Exception) -> None:
+    """Log an exception by its type and the places in the code; its text may quote a secret."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    attempt = order.attempt
+    log.error(what, driver=attempt.driver, key=attempt.key, error=type(error).__name__, at=places)

@@ -120,7 +120,8 @@ def _log_to_stderr() -> None:
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if terminal:
-        renderer = structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+        plain = structlog.dev.plain_traceback  # the pretty one shows the values of variables
+        renderer = structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, exception_formatter=plain)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

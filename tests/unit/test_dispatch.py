@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from reconciler.actions import Order, Verb
+from reconciler.cli.run import _log_to_stderr
 from reconciler.dispatch import Dispatch
 from reconciler.drivers.fake import FakeDriver, FakeTarget
 from reconciler.drivers.protocol import Unknown
@@ -34,9 +36,39 @@ class Failing(FakeDriver):
     async def cancel(self, call, handle):
         self.fail("cancel", call)
 
+    async def prepare(self, call):
+        if self.method == "prepare":
+            self.fail("prepare", call)
+
     def fail(self, method, call):
         assert method == self.method
         raise ValueError(f"cannot send Authorization: {call.secrets.resolve('db/password')}")
+
+
+@pytest.fixture
+def restored_logs():
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize("method", ["prepare", "start", "observe"])
+async def test_the_text_of_an_exception_is_never_logged(method, capfd, restored_logs):
+    _log_to_stderr()
+    reports: list[Report] = []
+    secrets = SecretChain([FixedSecrets({"db/password": SECRET})])
+    dispatch = Dispatch({"fake": Failing(method)}, reports.append, lambda _: None, secrets, lambda _: Log())
+
+    dispatch.begin([replace(ORDER, verb=Verb.OBSERVE if method == "observe" else Verb.START)], START)
+    async with asyncio.timeout(5):
+        while not reports:
+            await asyncio.sleep(0)
+    await dispatch.close()
+
+    said = capfd.readouterr()
+    assert SECRET not in said.err + said.out + repr(reports)
+    assert '"error": "ValueError"' in said.err
+    assert f"test_dispatch.py:{Failing.fail.__code__.co_firstlineno + 2} fail" in said.err, "where to look"
 
 
 @pytest.mark.parametrize("verb", [Verb.START, Verb.OBSERVE, Verb.CANCEL])
