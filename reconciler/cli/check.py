@@ -146,11 +146,15 @@ def simulate(
 
     program = work_tree.program(work_tree.load(source), "Workflow", workflow)
     script = simulation.parse_script(fail or [], answer or [])
-    found = simulation.run(program, simulation.parse_values(given or []), script)
+    found, unused = simulation.run(program, simulation.parse_values(given or []), script)
     if output is Output.JSON:
         render.print_json(found)
     else:
         screen.show(found)
+    if unused:
+        raise Failure(
+            f"{', '.join(unused)}: nothing was called there, so this changed nothing; see the tree for the paths"
+        )
     return DONE if found["status"]["state"] == "FINISHED" else FAILED
 
 

@@ -5,7 +5,7 @@ Time is only a number here, so a poll every five minutes costs nothing; whatever
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,8 +74,8 @@ def parse_script(fail: Sequence[str], answer: Sequence[str]) -> Script:
     fails: dict[str, int | None] = {}
     for text in fail:
         path, _, number = text.partition("=")
-        if number and not (number.isdecimal() and len(number) < 6):
-            raise Failure(f"--fail {text}: write it as STEP, or as STEP=N for the first N attempts")
+        if number and not (number.isdecimal() and 0 < int(number[:6]) < 100_000):
+            raise Failure(f"--fail {text}: write it as STEP, or as STEP=N for the first N attempts, from 1")
         fails[path] = int(number) if number else None
     return Script({path: _read(path, file) for path, file in (_pair(text) for text in answer)}, fails)
 
@@ -94,13 +94,22 @@ def _read(path: str, file: str) -> Json:
         raise Failure(f"--answer {path}={file}: {error}") from None
 
 
-def run(program: Program, given: Mapping[str, str], script: Script = Script()) -> dict[str, Any]:
-    """The task as the API would show it at its end. Raises Failure where a sample is missing or never satisfies `until`."""
+def run(program: Program, given: Mapping[str, str], script: Script = Script()) -> tuple[dict[str, Any], list[str]]:
+    """The task as the API would show it at its end, and what of `script` was never used, because it never came to that.
+
+    Raises Failure where a sample is missing or never satisfies `until`.
+    """
     _require_steps(program, script)
     _require_samples(program, script)
     simulated = _Simulation(program, _params(program, given), script)
     simulated.run()
-    return status.task(simulated.task, program, simulated.now)
+    return status.task(simulated.task, program, simulated.now), list(_unused(program, simulated.task, script))
+
+
+def _unused(program: Program, task: TaskSnapshot, script: Script) -> Iterator[str]:
+    called = {path for each in task.attempts for path in (each, locate(program, each).key)}
+    for option, paths in (("--fail", script.fails), ("--answer", script.answers)):
+        yield from (f"{option} {path}" for path in paths if path not in called)
 
 
 def _require_steps(program: Program, script: Script) -> None:
