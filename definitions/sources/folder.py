@@ -141,7 +141,8 @@ class FolderSource:
                     elif blob := _candidate(entry, path):
                         yield blob
         if not found and ALLOW_PRUNE not in dict(self._trailers):
-            raise SourceUnavailable("EmptySource", f"E-EMPTY-SET: {root} has no files at all")
+            text = f"{root} has no files at all; if that is meant, say so by `--allow-prune N` (E-EMPTY-SET)"
+            raise SourceUnavailable("EmptySource", text)
 
     def _hashed(self, accepted: Accepted, now: datetime) -> Accepted:
         """The accepted files with their hashes; a file that cannot be read is a problem of its own."""

@@ -230,7 +230,8 @@ class GitSource:
             raise SourceUnavailable("PathVanished", f"there is no folder {self._path} at {revision.commit}")
         output = self._mirror.run("ls-tree", "-r", "-z", "--long", "--full-tree", asked[1])
         if not output and revision.trailer(ALLOW_PRUNE) is None:
-            raise SourceUnavailable("EmptySource", f"E-EMPTY-SET: {revision.commit} has no files at all")
+            text = f"{revision.commit} has no files at all; if that is meant, say so with the trailer `Reconciler-Allow-Prune: <number of tasks>` in the commit (E-EMPTY-SET)"
+            raise SourceUnavailable("EmptySource", text)
         accepted = accept(self._path, self._candidates(revision.commit, output))
         return Tree(revision, accepted.blobs, accepted.problems)
 

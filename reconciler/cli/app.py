@@ -160,6 +160,10 @@ def _foreseen(error: Exception) -> bool:
 
 
 def _text(error: Exception) -> str:
+    from definitions.revision import SourceUnavailable
+
+    if isinstance(error, SourceUnavailable):
+        return error.message
     if not isinstance(error, OSError):
         return str(error)
     if error.filename is None:  # a reader that closed its end has seen what it wanted
