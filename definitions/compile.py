@@ -16,6 +16,7 @@ from definitions.flow import MAX_STEPS, FlowError, Graph, graph
 from definitions.models import (
     DRIVERS,
     Call,
+    Control,
     Job,
     JobSpec,
     Step,
@@ -30,6 +31,7 @@ from definitions.rings import ring
 from definitions.scopes import Outputs, Scope, Site, texts
 from definitions.steps import (
     check_every,
+    check_parallelism,
     expressions,
     kind_of,
     outline,
@@ -91,12 +93,20 @@ def check_request(target: Definition, find: Find, similar: Similar = no_names) -
     """Check what a Task or Trigger asks for: that it exists, and that `with` fits its parameters."""
     context = Context(target, find, similar=similar)
     model = target.model
-    if isinstance(model, Task) and model.spec is not None:
-        _check_spec(context, model.spec, ("spec",))
+    if isinstance(model, Task):
+        _check_control(context, model.control)
+        if model.spec is not None:
+            _check_spec(context, model.spec, ("spec",))
     elif isinstance(model, Trigger):
         _check_spec(context, model.spec.task, ("spec", "task"))
         check_trigger(model, context.report)
     return Compiled(None, tuple(context.report.found), context.blocked)
+
+
+def _check_control(context: Context, control: Control) -> None:
+    if control.until is not None and control.state != "suspended":
+        text = f"`until` ends a suspension; with `state: {control.state}` it means nothing"
+        context.report.add(("control", "until"), "W-UNUSED", text, on_key=True)
 
 
 def _check_spec(context: Context, spec: TaskSpec, path: Path) -> None:
@@ -116,6 +126,8 @@ def _job_program(context: Context, target: Definition, spec: JobSpec) -> Program
     if unit is None:
         return None
     check_every(spec, ("spec",), context.report)
+    if not unit.targets:
+        check_parallelism(spec, ("spec",), context.report)
     node = _fanned_out(Node("job", "job", "unit", spec.title, unit=unit, expect=spec.expect))
     names = target_outputs(unit.outputs) if unit.targets else sorted(unit.outputs)
     outputs = {name: parse(f"steps.job.{name}") for name in sorted(names)}
@@ -267,6 +279,8 @@ def _node(context: Context, site: Site, call: Call, path: str, kind: str, outer:
     elif kind in DRIVERS:
         unit = compile_block(context, within, call, outer, path)
         check_every(call, site.path, site.report)
+    if unit and not unit.targets:
+        check_parallelism(call, site.path, site.report)
     if call.for_each is not None:
         unit = unit and gathered(unit)
         node = replace(node, outputs=expressions(within.plus("results").at("outputs"), call.outputs))
@@ -310,9 +324,11 @@ def _body(context: Context, site: Site, step: Step, name: str) -> Node:
     refuse_options(site, step, _BODY_OPTIONS, "workflow")
     node = replace(outline(site, step, name), kind="workflow")
     within = site.plus("item", "loop") if step.for_each is not None else site
-    ends = site.plus("result" if step.for_each is None else "results")
-    node = replace(node, outputs=expressions(ends.at("outputs"), step.outputs))
+    check_parallelism(step, site.path, site.report)
     found = context.workflow(step.workflow or "", site.at("workflow"))
+    given = frozenset(found[1].outputs) if found else None
+    ends = site.plus("results") if step.for_each is not None else site.within(site.scope.giving(given))
+    node = replace(node, outputs=expressions(ends.at("outputs"), step.outputs))
     if found is None:
         return node
     definition, spec = found

@@ -22,6 +22,7 @@ from definitions.notation import (
     Moment,
     Name,
     SecretReference,
+    TimeLimit,
     format_duration,
     parse_duration,
     parse_moment,
@@ -178,7 +179,7 @@ class _Options(Model):
     every: Duration | None = None
     max_calls: Count | None = None
     retry: Retry | None = None
-    timeout: Duration | None = None
+    timeout: TimeLimit | None = None
     expect: Duration | None = None
     parallelism: Count | None = None
     concurrency: Concurrency | None = None
@@ -237,7 +238,7 @@ class WorkflowSpec(Model):
     ] = None
     steps: Annotated[dict[Identifier, Step], Field(min_length=1)]
     outputs: dict[Identifier, ExpressionText] = {}
-    timeout: Duration | None = None
+    timeout: TimeLimit | None = None
     concurrency: Concurrency | None = None
     on_exit: Step | None = None
 

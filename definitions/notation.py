@@ -98,6 +98,12 @@ def _moment(value: object) -> object:
     return _zoned(value) if isinstance(value, datetime) else value
 
 
+def _some_time(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("0 s ends everything before it begins; for no limit leave it out")
+    return value
+
+
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$"},
@@ -111,6 +117,7 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
+TimeLimit = Annotated[Duration, AfterValidator(_some_time)]
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_name)]
 Identifier = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_identifier)]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from definitions.notation import Count, Duration, ExpressionText, Model, Text, Word
+from definitions.notation import Count, Duration, ExpressionText, Model, Text, TimeLimit, Word
 
 
 class Verify(Model):
@@ -35,7 +35,7 @@ class Http(Model):
     json_body: Annotated[JsonValue, Field(alias="json")] = None
     form: dict[str, Word] | None = None
     body: Text | None = None
-    timeout: Duration = timedelta(seconds=30)
+    timeout: TimeLimit = timedelta(seconds=30)
     expect_status: list[Annotated[int, Field(strict=True, ge=100, le=599)]] | None = None  # None: any 2xx
     idempotent: bool = False
     verify: Verify | None = None

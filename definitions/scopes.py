@@ -17,6 +17,8 @@ from definitions.findings import Report, listing, suggestion
 TASK_FIELDS = frozenset({"name", "namespace", "uid", "run", "labels"})
 """What `task` has everywhere; `task.state` joins them in `onExit`."""
 
+LOOP_FIELDS = frozenset({"index"})
+
 Outputs = frozenset[str] | None
 """The outputs that something declares; None where they cannot be known now."""
 
@@ -30,12 +32,17 @@ class Scope:
     calls: Mapping[str, Outputs] | None = None
     later: frozenset[str] = frozenset()  # calls of the same step that come later
     more: frozenset[str] = frozenset()  # of result, results, item, loop
+    result: Outputs = None  # what `result` has, where that is known: it is what a workflow gives
     task: frozenset[str] = TASK_FIELDS
     always: frozenset[str] = frozenset({"params", "task"})
 
     def plus(self, *roots: str) -> "Scope":
         """The same names and these roots."""
         return replace(self, more=self.more | set(roots))
+
+    def giving(self, outputs: Outputs) -> "Scope":
+        """The same names and a `result` that has just these `outputs`."""
+        return replace(self.plus("result"), result=outputs)
 
     @property
     def roots(self) -> frozenset[str]:
@@ -50,8 +57,9 @@ class Scope:
             return "E-EXPR-NAME", f"`{root}` is not known here; known are {listing(sorted(self.roots))}"
         if root == "params":
             return _unknown(names, self.params, "parameter")
-        if root == "task":
-            return _unknown(names, self.task, "field of `task`")
+        if root in ("task", "loop", "result"):
+            known = {"task": self.task, "loop": LOOP_FIELDS, "result": self.result}
+            return _unknown(names, known[root], f"field of `{root}`")
         if root in ("steps", "calls"):
             return self._made(root, names)
         return None

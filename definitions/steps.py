@@ -15,6 +15,8 @@ from definitions.scopes import Site
 MAX_ITEMS = 10_000
 """Items of a list at a time, where the step does not say."""
 
+_ONE_TARGET = "`parallelism` of a job is for what runs in several targets; for a list it stands beside `forEach`"
+
 _KINDS = ("job", *DRIVERS, "calls", "workflow", "approval", "wait")
 
 
@@ -101,3 +103,10 @@ def check_every(options: Call | JobSpec, path: Path, report: Report) -> None:
     if options.every is not None and options.until is None:
         message = "`every` has no meaning without `until`: there is nothing to call again for"
         report.add((*path, "every"), "W-UNUSED", message, on_key=True)
+
+
+def check_parallelism(options: Call | JobSpec, path: Path, report: Report) -> None:
+    """Warn about how many at a time of what there is one only."""
+    if options.parallelism is not None and not (isinstance(options, Call) and options.for_each is not None):
+        what = "`parallelism` has no meaning without `forEach`" if isinstance(options, Call) else _ONE_TARGET
+        report.add((*path, "parallelism"), "W-UNUSED", f"{what}: there is one only", on_key=True)

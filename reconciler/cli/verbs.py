@@ -48,6 +48,8 @@ def suspend(
 
     if trigger and until:
         raise Failure("--until is for tasks; a trigger is resumed by `reconciler resume --trigger`")
+    if until:
+        _require_ahead(until)
     kind = "Trigger" if trigger else "Task"
     checkout = work_tree(source, path, no_commit=no_commit)
     return ask(checkout, wishes.suspend(reason, until), task, label, namespace, output, kind)
@@ -113,6 +115,19 @@ def rerun(
     from reconciler.cli import wishes
 
     return ask(work_tree(source, path, no_commit=no_commit), wishes.rerun(), task, label, namespace, output)
+
+
+def _require_ahead(until: str) -> None:
+    """Raises Failure for what is no time, and for one that is over, which would suspend nothing."""
+    from definitions.notation import parse_moment
+    from reconciler.cli.render import now_utc
+
+    try:
+        over = parse_moment(until) <= now_utc()
+    except ValueError as error:
+        raise Failure(f"--until: {error}") from None
+    if over:
+        raise Failure(f"--until {until} is over: it would suspend nothing; give a time to come, or leave it out")
 
 
 def work_tree(source: str | None, path: str | None, *, no_commit: bool) -> "Checkout":

@@ -510,6 +510,8 @@ def test_a_file_with_an_error_is_refused_with_the_place_of_the_error(repository)
         (("suspend", "alice"), "--reason"),
         (("suspend", "alice", "--reason", ""), "reason"),
         (("suspend", "alice", "--reason", "x", "--until", "tomorrow"), "is not a time; write"),
+        (("suspend", "alice", "--reason", "x", "--until", "2026-01-02T03:04Z"), "is over: it would suspend nothing"),
+        (("suspend", "alice", "--reason", "x", "--until", "2036-01-02T03:04"), "has no time zone; write"),
         (("resume", "nightly-20261122T02"), "there is no file of a task"),
         (("retry", "alice"), "reconciler tree TASK"),
         (("retry", "alice", "run", "--state", "nowhere"), "there is no state folder"),

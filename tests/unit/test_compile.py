@@ -229,11 +229,28 @@ def test_a_workflow_inside_another_is_compiled_with_it() -> None:
         ("a: {http: {url: http://h, method: POST, alreadyExists: params.x}}", "E-EXPR-NAME `params` is not known here"),
         ("a: {http: {url: http://h, alreadyExists: \"'${{ params.name }}' == ''\"}}", "E-EXPR-SYNTAX"),
         ("a: {http: {url: http://h, cancel: {url: 'http://169.254.169.254/'}}}", "E-HTTP-HOST"),
+        ("a: {job: good, with: {name: x}, timeout: 0s}", "7:46 E-FIELD 0 s ends everything before it begins"),
+        ("a: {workflow: flow, timeout: 0}", "7:34 E-FIELD 0 s ends everything before it begins"),
+        ("a: {wait: {for: 1m}, timeout: 0m}", "7:35 E-FIELD 0 s ends everything before it begins"),
+        ("a: {http: {url: http://h, timeout: 0s}}", "7:40 E-FIELD 0 s ends everything before it begins"),
+        ("a: {job: good, with: {name: '${{ loop.foo }}'}, forEach: '[1]'}", "7:33 E-REF `foo` is no field of `loop`"),
+        ("a: {job: good, with: {name: x}, parallelism: 3}", "7:37 W-UNUSED `parallelism` has no meaning without `forEach`"),
         ("a: {workflow: flow}", "E-GRAPH the workflows run each other: flow -> flow"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_step_is_told_at_its_place(steps: str, expected: str) -> None:
     assert expected in said(steps)
+
+
+def test_the_result_of_a_workflow_has_what_it_declares_and_nothing_else() -> None:
+    inner = workflow("z: {job: good, with: {name: x}}", "  outputs: {age: steps.z.age}\n", name="inner")
+    steps = "a: {workflow: inner, parallelism: 2, outputs: {%s: result.%s}}"
+
+    assert problems(inner=inner, flow=workflow(steps % ("age", "age"))) == ["flow.yaml:7:26 W-UNUSED"]
+    assert problems(inner=inner, flow=workflow(steps % ("nope", "nope"))) == [
+        "flow.yaml:7:26 W-UNUSED",
+        "flow.yaml:7:58 E-REF",
+    ]
 
 
 @pytest.mark.parametrize(

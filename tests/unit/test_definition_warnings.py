@@ -70,6 +70,22 @@ def test_a_row_has_fifty_problems_and_says_how_many_more() -> None:
     assert "and 10 more" in row.problems[-1].message
 
 
+@pytest.mark.parametrize("state", ["", "state: revoked, reason: x, "])
+def test_an_end_of_no_suspension_is_told(state: str) -> None:
+    text = task("t", "job: good, with: {name: x}") + f'control: {{{state}until: "2036-11-22T06:00Z"}}\n'
+
+    told = only(bad=text)
+
+    assert (told.code, told.warning) == ("W-UNUSED", True)
+    assert told.message.startswith("`until` ends a suspension; with `state: r")
+
+
+def test_more_than_one_target_of_a_job_that_has_one_is_told() -> None:
+    told = only(bad=job("bad") + "  parallelism: 4\n")
+
+    assert str(told).startswith("bad.yaml:8:3 W-UNUSED `parallelism` of a job is for what runs in several targets")
+
+
 @pytest.mark.parametrize("when", ["cron: '0 2 * * *'", "onCommit: {paths: [a]}", "onChange: true"])
 def test_a_trigger_that_means_what_it_says_is_fine(when: str) -> None:
     assert found(t=TRIGGER + f"  {when}\n") == ()
