@@ -119,6 +119,17 @@ def test_parameters_that_do_not_fit_any_more_fail_the_task_and_not_the_trigger()
     assert made.task().record.reason == "ParamError"
 
 
+def test_of_the_times_that_were_missed_no_more_than_the_last_hundred_fire():
+    made = stage(cron="* * * * *", missed="all", overlap="queue")
+    made.wait(timedelta(minutes=CATCH_UP + 30))
+
+    made.turn()
+
+    events = told(made)
+    assert [each.after for each in events] == ["skipped"] + ["fired"] * CATCH_UP
+    assert events[0].message.startswith("nobody looked in time: 30 times")
+
+
 def test_a_jump_of_ten_years_fires_what_is_wanted_and_records_the_rest_as_one():
     made = stage(cron="* * * * *", missed="all", overlap="queue")
     made.wait(timedelta(days=3653))
