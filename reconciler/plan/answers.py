@@ -34,11 +34,14 @@ def answers(task: TaskSnapshot, program: Program | None, now: datetime) -> Itera
 
 def announced(task: TaskSnapshot, program: Program, position: Position, now: datetime) -> Action | None:
     """The skip of a step that would begin now, where there is one; its list or workflow may have begun just before."""
-    for said in sayings(task.record.control):
-        if (said.path, said.verb) == (position.path, "skip"):
-            found = verdict(task, program, said)
-            return _answered(task, program, said, found, now) if isinstance(found, Fits) else None
-    return None
+    steps = task.record.control.get("steps")
+    entry = steps.get(position.path) if isinstance(steps, dict) else None
+    about = entry.get("skip") if isinstance(entry, dict) else None
+    if not isinstance(about, dict):
+        return None
+    said = Said(position.path, "skip", about)
+    found = verdict(task, program, said)
+    return _answered(task, program, said, found, now) if isinstance(found, Fits) else None
 
 
 def remarks(task: TaskSnapshot, program: Program | None) -> Iterator[tuple[Said, Remark]]:

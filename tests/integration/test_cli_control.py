@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reconciler.cli.app import app
+from reconciler.failures import times_failed
 from state.records import TaskSnapshot
 from tests.controllers import Controller, found, job, run_until_idle, task, wait_for
 from tests.loopback import Loopback, answer, reset
@@ -117,6 +118,35 @@ def test_a_stale_retry_runs_nothing_and_is_a_condition(tmp_path, target):
     assert paths(target) == ["/make", "/make"]
     refused = "steps.make.retry: when this was seen, it had failed 2 times, not 5 times"
     assert world.task().record.conditions == {"ControlRefused": refused}
+
+
+def test_a_retry_with_a_wrong_number_is_mended_by_the_verb_that_reads_the_right_one(tmp_path, target):
+    target.routes["/make"] = answer(500, {})
+    world = World(tmp_path, target)
+    world.run()
+    world.verb("retry", "one", "make", "--failed", "99")
+    world.run()
+    target.routes["/make"] = answer(200, {"id": 7})
+
+    world.verb("retry", "one", "make")
+
+    assert "-    make: {retry: {failed: 99}}" in world.said.output
+    assert "+    make: {retry: {failed: 1}}" in world.said.output
+    assert world.run() == 0
+    assert world.task().record.conditions == {}
+
+
+def test_an_approval_that_nobody_gave_in_time_is_asked_for_again(tmp_path, target):
+    flow = GATED.replace("message: 'ship ${{ steps.make.id }}?'}", "message: sure}, timeout: 100ms")
+    world = World(tmp_path, target, flow)
+    late = world.run()
+
+    subject = world.verb("retry", "one", "ask")
+
+    assert (late, world.run()) == (1, 1)
+    assert subject == "Retry default/one ask after failure 1"
+    assert times_failed(world.task().steps["ask"]) == 2
+    assert paths(target) == ["/make"]
 
 
 def test_a_failed_step_is_skipped_by_a_commit_with_what_it_should_have_given(tmp_path, target):

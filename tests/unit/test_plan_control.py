@@ -404,6 +404,20 @@ def word(found: Any) -> str:
     return FITS if isinstance(found, Fits) else found.condition if isinstance(found, Remark) else "nothing to say"
 
 
+def test_what_is_said_of_a_held_task_is_compared_when_it_is_let_go():
+    said = {"steps": {"a": {"retry": {"failed": 9}}}}
+    waits = done(standing("a", F, TaskPhase.FAILED, held="older"), [])
+    told = noted(standing("a", F, TaskPhase.FAILED, held="older", control=said), PROGRAM, NOWHERE, START)
+    then = noted(standing("a", F, TaskPhase.FAILED, control=said), PROGRAM, NOWHERE, START)
+
+    assert not waits.record.dismissed
+    assert told is not None
+    assert told.changes[0].conditions == {PENDING: "steps.a.retry: the task waits for `reconciler adopt`"}
+    assert not told.changes[0].dismissed
+    assert then is not None
+    assert list(then.changes[0].dismissed) == ["steps.a.retry"]
+
+
 def test_a_task_without_definitions_waits_for_them():
     snapshot = standing("a", F, TaskPhase.CREATED, control={"steps": {"a": {"skip": {"reason": "x"}}}})
 
