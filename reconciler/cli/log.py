@@ -57,12 +57,20 @@ def follow(client: Client, wanted: Wanted) -> Iterator[str]:
 def _steps(client: Client, wanted: Wanted) -> list[str]:
     if wanted.step:
         return [wanted.step]
-    attempts = api.pages(client, f"{wanted.path}/attempts")
-    return list(dict.fromkeys(_path(each) for each in attempts))
+    paths = dict.fromkeys(_path(each) for each in api.pages(client, f"{wanted.path}/attempts"))
+    above = {parent for path in paths for parent in _parents(path)}
+    return [path for path in paths if path not in above]
 
 
 def _path(attempt: dict[str, Any]) -> str:
     return str(attempt["metadata"]["path"])
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The steps around it: what is asked for their log answers with that of a step in them."""
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def _read(client: Client, wanted: Wanted, step: str, offset: int) -> bytes:
