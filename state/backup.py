@@ -17,6 +17,8 @@ from pathlib import Path
 from state.database import as_state_error, connect_reader, damaged, require_ours
 from state.errors import Damaged, NotWritable, StateError
 from state.folder import StateFolder, sync_folder
+from state.rows import ForeignRow
+from state.soundness import counters
 from state.wal import log_of
 
 _DRAFT = "state.db.restored"
@@ -172,6 +174,10 @@ def _require_whole(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise damaged(path, f"the copy is not whole: {found}")
+    try:
+        counters(connection)
+    except ForeignRow as error:
+        raise damaged(path, str(error)) from error
 
 
 def _set_aside(database: Path) -> Path | None:
@@ -205,5 +211,5 @@ def _sync(path: Path) -> None:
 
 def _facts(path: Path, replaced: Path | None = None) -> Copy:
     with closing(connect_reader(path, immutable=True)) as connection:
-        found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    return Copy(path, path.stat().st_size, int(found["sequence"]), int(found["epoch"]), replaced)
+        found = counters(connection)
+    return Copy(path, path.stat().st_size, found.sequence, found.epoch, replaced)

@@ -27,8 +27,8 @@ def link(previous: str, row: Row) -> str:
 def breaks(connection: sqlite3.Connection, uid: str) -> Iterator[tuple[str, str]]:
     """(what, where) for everything that does not hold between the events of the task `uid` and its rows.
 
-    Each event follows from the one before it, the last is the one that the task names, and the phase of every row is
-    the one that its last event told.
+    Each event follows from the one before it, the last is the one that the task names, the phase of every row is the one
+    that its last event told, and whatever an event told of has its row.
     """
     head = ""
     told: dict[tuple[Cell, Cell, Cell], Cell] = {}
@@ -43,8 +43,10 @@ def breaks(connection: sqlite3.Connection, uid: str) -> Iterator[tuple[str, str]
         yield "the history of a task does not end where it should", uid
     for subject, path, number, phase in connection.execute(_PHASES, (uid,)):
         untold = phase if subject == "step" and phase == "waiting" else ""
-        if told.get((subject, path, number), untold) != phase:
+        if told.pop((subject, path, number), untold) != phase:
             yield "a phase that no event told", f"{uid} {subject} {path} {phase}"
+    for subject, path, number in told:
+        yield "an event whose row is gone", f"{uid} {subject} {path}" + (f" attempt {number}" if number else "")
 
 
 def trigger_breaks(connection: sqlite3.Connection, uid: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from state.errors import Damaged, Full, NotWritable, StateError, TooNew
+from state.errors import Damaged, Full, NotWritable, StateError, TooNew, Unreadable
 from state.rows import ForeignRow
 from state.wal import log_of, read_log
 
@@ -124,6 +124,13 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> int:
             "or restore a backup from before the upgrade"
         )
     return int(version)
+
+
+def require_current(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise Unreadable for a database of an older release: only its controller brings it to this one's schema."""
+    version = require_ours(connection, path)
+    if version != VERSION:
+        raise Unreadable(f"{path} has schema {version}, this release reads {VERSION}: start its controller first")
 
 
 def require_whole_log(database: Path) -> None:

@@ -6,17 +6,18 @@ A flipped bit in a page is no error to SQLite, but it breaks the chain or a refe
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 from state.chain import breaks, trigger_breaks
-from state.database import connect_reader, require_ours
+from state.database import connect_reader, require_current
 from state.errors import Unreadable
 from state.folder import StateFolder
-from state.loading import load_tasks
+from state.migrations import migrate
 from state.rows import (
     ATTEMPTS,
     DEFINITIONS,
@@ -30,14 +31,18 @@ from state.rows import (
     TRIGGERS,
     ForeignRow,
     Table,
-    to_microseconds,
 )
+from state.soundness import Counters, counters, named, older, out_of_step, wake_breaks
 from state.wal import log_of, read_log
 
 _TABLES: tuple[Table[Any], ...] = (
     *(TASKS, STEPS, ATTEMPTS, EVENTS, PINS, TOMBSTONES),
     *(DEFINITIONS, SOURCES, REVISIONS, TRIGGERS),
 )
+
+_SCHEMA = """SELECT type || ' ' || name, CASE type WHEN 'table' THEN '' ELSE sql END FROM sqlite_schema
+  WHERE name NOT LIKE 'sqlite_%'"""
+"""Of a table only that it is there: the text that SQLite keeps of one which got more columns is not ours."""
 
 _REFERENCES = {
     "a step without its task": "SELECT uid || ' ' || path FROM steps WHERE uid NOT IN (SELECT uid FROM tasks)",
@@ -76,15 +81,18 @@ def inspect(state: Path) -> list[Finding]:
 
     Right beside a running controller too, as of one moment. Raises Unreadable, TooNew, Damaged.
     """
-    database = StateFolder(state).database
+    folder = StateFolder(state)
+    database = folder.database
     if not database.exists():
         raise Unreadable(f"there is no state in {state}")
+    seen = Counters(folder.read_epoch(), folder.read_sequence())  # before the database, which goes ahead of them
     alone = not log_of(database).exists()
     with closing(connect_reader(database, immutable=alone)) as connection:
         try:
-            require_ours(connection, database)
+            require_current(connection, database)
             connection.execute("BEGIN")
-            return [*_log(database), *(finding for part in _PARTS for finding in part(connection))]
+            found = [*_counters(connection, seen), *(finding for part in _PARTS for finding in part(connection))]
+            return [*_log(database), *(replace(each, where=named(connection, each.where)) for each in found)]
         except (sqlite3.DatabaseError, UnicodeDecodeError, ForeignRow) as error:
             return [Finding("the file is damaged", str(error))]
 
@@ -120,6 +128,9 @@ def _pins(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _histories(connection: sqlite3.Connection) -> Iterator[Finding]:
     for (uid,) in connection.execute("SELECT uid FROM tasks").fetchall():
         yield from starmap(Finding, breaks(connection, uid))
+        with suppress(ForeignRow):  # told by _values
+            yield from starmap(Finding, wake_breaks(connection, [uid]))
+    yield from starmap(Finding, out_of_step(connection, over=True))
     for (uid,) in connection.execute("SELECT uid FROM triggers").fetchall():
         yield from starmap(Finding, trigger_breaks(connection, uid))
 
@@ -130,23 +141,38 @@ def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
             yield Finding(what, str(where))
 
 
-def _wakes(connection: sqlite3.Connection) -> Iterator[Finding]:
-    stored = dict(connection.execute("SELECT uid, at FROM wakes"))
-    for (uid,) in connection.execute("SELECT uid FROM tasks").fetchall():
-        try:
-            ((_, loaded),) = load_tasks(connection, [uid])
-        except ForeignRow:
-            continue  # told by _values
-        due = loaded.task.wake_at
-        if stored.get(uid) != (to_microseconds(due) if due else None):
-            yield Finding("a wake-up time that its task does not have", uid)
+def _counters(connection: sqlite3.Connection, seen: Counters) -> Iterator[Finding]:
+    """A database that is marked as older is known to be: its controller holds everything."""
+    try:
+        found = counters(connection)
+    except ForeignRow as error:
+        yield Finding("a value that nobody wrote", str(error))
+        return
+    marked = connection.execute("SELECT 1 FROM meta WHERE name = 'held' AND value <> ''").fetchone()
+    if not marked and (why := older(found, seen)):
+        yield Finding("the database is older than what has run", why)
+
+
+def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """An index or a trigger that somebody dropped or made anew: some of them keep rows from being written twice."""
+    found = dict(connection.execute(_SCHEMA).fetchall())
+    for name, text in _expected_schema().items():
+        if found.get(name) != text:
+            yield Finding("the schema is not the one of this release", name)
+
+
+@lru_cache(maxsize=1)
+def _expected_schema() -> dict[str, str]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, Path(":memory:"))
+        return dict(connection.execute(_SCHEMA).fetchall())
 
 
 _PARTS: tuple[Callable[[sqlite3.Connection], Iterator[Finding]], ...] = (
     _pages,
+    _schema,
     _values,
     _histories,
     _pins,
     _references,
-    _wakes,
 )

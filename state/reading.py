@@ -13,7 +13,7 @@ from threading import Lock
 from time import sleep
 from typing import TypeVar
 
-from state.database import VERSION, as_state_error, connect_reader, damaged, require_ours
+from state.database import as_state_error, connect_reader, damaged, require_current
 from state.errors import Unreadable
 from state.rows import ForeignRow
 
@@ -82,7 +82,7 @@ class Reading:
     def _open(self, facts: _Facts) -> sqlite3.Connection:
         connection = connect_reader(self.path)
         try:
-            self._require_current(connection)
+            require_current(connection, self.path)
         except BaseException:
             connection.close()
             raise
@@ -92,7 +92,7 @@ class Reading:
     def _alone(self, work: Callable[[sqlite3.Connection], T], before: _Facts) -> T:
         connection = connect_reader(self.path, immutable=True)
         try:
-            self._require_current(connection)
+            require_current(connection, self.path)
             found = work(connection)
         except (sqlite3.Error, ForeignRow, Unreadable):
             if self._log.exists() or self._facts() != before:
@@ -103,13 +103,6 @@ class Reading:
         if self._log.exists() or self._facts() != before:
             raise _Moved("the file changed while it was read")
         return found
-
-    def _require_current(self, connection: sqlite3.Connection) -> None:
-        version = require_ours(connection, self.path)
-        if version != VERSION:
-            raise Unreadable(
-                f"{self.path} has schema {version}, this release reads {VERSION}: start its controller first"
-            )
 
     def _facts(self) -> _Facts:
         """Which file it is (device, inode), and what changes when it is written."""

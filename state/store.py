@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from state.chain import breaks
 from state.changes import Activated, Admitted, Change, Cleaned, Repinned, SourceReported, TaskChange, uid_of
 from state.database import (
     CHECKPOINT_ABOVE,
@@ -46,6 +45,7 @@ from state.questions import Questions
 from state.records import Event, Identity, Snapshot, Uid
 from state.room import Usage
 from state.rows import to_microseconds
+from state.soundness import Counters, counters, named, older, unsound
 from state.triggers import TriggerChange, trigger_of
 from state.wal import log_of
 from state.writing import Turn, forget_firings, write_source, write_turn
@@ -191,16 +191,17 @@ class Store(Questions):
 
     def _begin(self, new_name: Callable[[], str]) -> None:
         """A new epoch, above all that the database and the folder know of."""
+        stored = counters(self._connection)
+        seen = Counters(self.folder.read_epoch(), self.folder.read_sequence())
         marked = self._meta()
-        stored, outside = int(marked["epoch"]), self.folder.read_epoch()
-        self.held = marked.get("held", "") or self._older(stored, outside, int(marked["sequence"]))
+        self.held = marked.get("held", "") or older(stored, seen)
         self.controller = marked.get("controller") or new_name()
-        self.epoch = stored
+        self.epoch = stored.epoch
         with self._transaction():
-            self._set("epoch", str(max(stored, outside) + 1))
+            self._set("epoch", str(max(stored.epoch, seen.epoch) + 1))
             self._set("controller", self.controller)
             self._set("held", self.held)
-        self.epoch = max(stored, outside) + 1
+        self.epoch = max(stored.epoch, seen.epoch) + 1
         self.folder.know_files()
         self.folder.write_epoch(self.epoch)
         self.checkpoint(above=0)  # after a failed fsync the page cache may say more than the disk: this writes it again
@@ -208,25 +209,15 @@ class Store(Questions):
         self._require_sound()
         self.folder.note_sequence(self._sequence)
 
-    def _older(self, epoch: int, outside: int, sequence: int) -> str:
-        """How the database is recognised as older than what has run; "" if it is not."""
-        if outside > epoch:
-            return f"the database is from epoch {epoch}, and the state folder has seen epoch {outside}"
-        noted = self.folder.read_sequence()
-        if noted > sequence:
-            return f"the database ends with event {sequence}, and the state folder has seen event {noted}"
-        return ""
-
     def _require_sound(self) -> None:
         """What is not over is acted upon, so its history must hold; the whole database is for `check-state`."""
-        for uid in self.live():
-            for what, where in breaks(self._connection, uid):
-                raise damaged(self.folder.database, f"{what}: {where}")
+        for what, where in unsound(self._connection, self.live()):
+            raise damaged(self.folder.database, f"{what}: {named(self._connection, where)}")
 
     def _recount(self) -> None:
         self._cache.clear()
         self._usage = load_usage(self._connection)
-        self._sequence = int(self._meta()["sequence"])
+        self._sequence = counters(self._connection).sequence
         (row,) = self._rows("SELECT coalesce(max(number), 0) FROM tombstones")
         self._number = row[0]
 
@@ -317,10 +308,10 @@ class Store(Questions):
             self.folder.require_same_files()
 
     def _require_epoch(self) -> None:
-        (row,) = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'")
-        if int(row[0]) != self.epoch:
+        row = self._connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+        if row != (str(self.epoch),):
             raise Fenced(
-                f"another controller took over {self.folder.path} (epoch {row[0]}, ours is {self.epoch}): "
+                f"another controller took over {self.folder.path} (epoch {row and row[0]}, ours is {self.epoch}): "
                 "nothing was written; end this one"
             )
 

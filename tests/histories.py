@@ -207,7 +207,8 @@ def _of_attempt(each: TaskSnapshot, path: str, soon: datetime) -> list[TaskChang
         number = known.number + 1 if known else 1
         intended: list[TaskChange] = [Intended(attempt(uid, path, number, deadline=soon), SEEN)]
         return [*intended, Cleaned(uid, path, known.number)] if known else intended
-    found: list[TaskChange] = [Called(uid, path, known.call + 1), Called(uid, path, known.call, resend=True)]
+    again = Called(uid, path, known.call, resend=True) if known.in_flight else Called(uid, path, known.call + 1)
+    found: list[TaskChange] = [again]
     found += [
         AttemptAdvanced(uid, path, signal, SEEN, known.call, {"id": 7}, {"a": None}, 3, 0, "m", soon, cleanup=True)
         for signal in legal(known.phase)

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 
+from state.database import VERSION
 from state.store import Store
 from tests.crash.disks import command
 from tests.histories import START, begun, task
@@ -51,12 +52,27 @@ def test_what_does_not_hold_is_named_and_is_exit_code_1(state):
 
     uid = task("alice").uid
     assert said.returncode == told.returncode == 1
-    assert said.stdout.splitlines()[0] == f"the history of a task was changed: {uid} event 3"
+    where = f"demo/alice run 1 event 3 (uid {uid})"
+    assert said.stdout.splitlines()[0] == f"the history of a task was changed: {where}"
     assert f"reconciler restore BACKUP --state {state}" in said.stdout
     assert json.loads(told.stdout)["findings"][0] == {
         "what": "the history of a task was changed",
-        "where": f"{uid} event 3",
+        "where": where,
     }
+
+
+def test_a_database_of_an_older_release_is_not_damaged_but_waits_for_its_controller(state, tmp_path):
+    with sqlite3.connect(state / "state.db") as connection:
+        connection.execute("PRAGMA user_version = 1")
+    copy = tmp_path / "copy.db"
+
+    checked = command("check-state", "--state", state)
+    copied = [command("backup", copy, "--state", state), command("restore", copy, "--state", state)]
+    listed = command("adopt", "--all", "--dry-run", "--state", state)
+
+    said = f"error: {state}/state.db has schema 1, this release reads {VERSION}: start its controller first\n"
+    assert [(each.returncode, each.stderr) for each in (checked, listed)] == [(1, said)] * 2
+    assert [each.returncode for each in copied] == [0, 0], copied
 
 
 @pytest.mark.parametrize(

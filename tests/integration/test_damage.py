@@ -1,5 +1,6 @@
 """What becomes of a state folder whose files lost or changed something: it is refused, or held, and never believed."""
 
+import re
 import shutil
 import sqlite3
 from datetime import timedelta
@@ -154,7 +155,58 @@ def test_the_history_of_a_task_that_is_over_is_for_the_inspection(folder):
     with sqlite3.connect(folder / "state.db") as connection:
         connection.execute("UPDATE tasks SET phase = 'failed' WHERE uid = ?", (task("t3").uid,))
     Store.open(folder).folder.unlock()
-    assert [each.what for each in inspect(folder)] == ["a phase that no event told"]
+    assert [each.what for each in inspect(folder)] == [
+        "a phase that no event told",
+        "a state that does not follow from the phase or the times of its task",
+    ]
+
+
+ROWS = {
+    "an event whose row is gone": """DELETE FROM steps WHERE uid = :uid;
+        DELETE FROM attempts WHERE uid = :uid; DELETE FROM wakes WHERE uid = :uid""",
+    "an event whose row is gone: demo/t3 run 1 attempt step1 attempt 1 (uid": "DELETE FROM attempts WHERE uid = :uid",
+    "a state that does not follow from the phase": "UPDATE tasks SET live = 0 WHERE uid = :uid",
+    "a state that does not follow from the phase or": "UPDATE tasks SET state = 'FINISHED' WHERE uid = :uid",
+    "a call that does not follow": "UPDATE attempts SET call = 3 WHERE uid = :uid",
+    "a wake-up time that its task does not have": "INSERT INTO wakes VALUES (:uid, 77)",
+    "meta has no number as its sequence: None": "DELETE FROM meta WHERE name = 'sequence'",
+    "meta has no number as its epoch: 'x'": "UPDATE meta SET value = 'x' WHERE name = 'epoch'",
+    "meta says that event 5 was the last, and there is event 48": "UPDATE meta SET value = '5' WHERE name = 'sequence'",
+}
+
+
+@pytest.mark.parametrize("what", list(ROWS))
+def test_rows_that_are_gone_or_do_not_fit_are_found_by_a_start_and_by_the_inspection(folder, what):
+    Store.open(folder).close(keep_wal=False)
+    with sqlite3.connect(folder / "state.db") as connection:
+        for statement in ROWS[what].split(";"):
+            connection.execute(statement.replace(":uid", f"'{task('t3').uid}'"))
+    assert [each for each in map(str, inspect(folder)) if what in each]
+    with pytest.raises(Damaged, match=re.escape(what)):
+        Store.open(folder)
+
+
+@pytest.mark.parametrize("statement", ["DROP TRIGGER attempts_are_final", "DROP INDEX triggers_identity"])
+def test_a_dropped_index_or_trigger_is_for_the_inspection(folder, statement):
+    Store.open(folder).close(keep_wal=False)
+    with sqlite3.connect(folder / "state.db") as connection:
+        connection.execute(statement)
+    name = statement.removeprefix("DROP ").partition(" ")
+    assert list(map(str, inspect(folder))) == [
+        f"the schema is not the one of this release: {name[0].lower()} {name[2]}"
+    ]
+
+
+def test_a_database_that_is_older_than_its_folder_is_found_before_it_is_started(folder, tmp_path):
+    backup(folder, tmp_path / "copy.db")
+    Store.open(folder).close(keep_wal=False)
+    (tmp_path / "copy.db").replace(folder / "state.db")
+    assert list(map(str, inspect(folder))) == [
+        "the database is older than what has run: the database is from epoch 1, and the state folder has seen epoch 2"
+    ]
+    store = Store.open(folder)
+    assert store.held
+    assert inspect(folder) == []
 
 
 def test_a_changed_definition_is_never_compiled(folder):

@@ -546,7 +546,9 @@ def test_an_edited_event_breaks_the_chain(folder, store):
     store.commit([*begun(ALICE), *ended(UID)], START)
     assert inspect(folder) == []
     sql(folder, "UPDATE events SET message = 'never happened' WHERE sequence = 3")
-    assert [str(each) for each in inspect(folder)] == [f"the history of a task was changed: {UID} event 3"]
+    assert [str(each) for each in inspect(folder)] == [
+        f"the history of a task was changed: demo/alice run 1 event 3 (uid {UID})"
+    ]
 
 
 def test_a_dropped_last_event_is_noticed(folder, store):
