@@ -7,6 +7,7 @@ next time only.
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +54,7 @@ def trigger(
         "last": [_decision(each) for each in firings],
         "next": [moment(each) for each in upcoming(spec, record, now)],
         "lastTask": _task(last),
-        "source": {"name": record.source, "commit": origin.commit, "path": origin.path, "author": origin.author},
+        "source": {"name": record.source, **asdict(origin)},
     }
     return {
         "apiVersion": API_VERSION,

@@ -32,6 +32,7 @@ _PARKED = {
     TaskPhase.REVOKING: "is not started any more: its task is being revoked",
     TaskPhase.REVOKED: "was not started: its task was revoked",
     TaskPhase.FAILED: "was not started: its task has failed",
+    TaskPhase.FINISHED: "was not started: its task is over",
 }
 _FINAL = {
     TaskPhase.REVOKING: "its task is being revoked",

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from state.database import damaged
 from state.folder import StateFolder
 from state.lines import lines, waits_in_line
-from state.loading import latest_runs, load_gone, load_tasks, remembered
+from state.loading import latest_runs, load_gone, load_tasks, load_usage, remembered
 from state.pages import LIMIT, Clause, Page, TaskFilter, after, paged, task_clauses, where
 from state.phases import AttemptPhase, State, TaskPhase, TriggerPhase
 from state.reading import Reading
@@ -35,6 +35,7 @@ from state.records import (
     TriggerRecord,
     Uid,
 )
+from state.room import Usage
 from state.rows import (
     ATTEMPTS,
     DEFINITIONS,
@@ -143,6 +144,10 @@ class Reader:
                 return {uid: _placed(connection, found[uid]) if placed else found[uid] for uid in known}
 
         return self._reading.read(work)
+
+    def usage(self) -> Usage:
+        """How much is going on."""
+        return self._reading.read(load_usage)
 
     def snapshot(self, uid: Uid) -> TaskSnapshot | None:
         """One task whole, by its uid."""

@@ -44,7 +44,11 @@ class TriggerSource(Model):
     name: str
     commit: str
     path: str
+    blob: str
     author: str
+    email: str
+    subject: str
+    signer: str
 
 
 class TriggerStatus(Model):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import structlog
 
-from reconciler.cli.explanation import short
+from reconciler.cli.explanation import said, short
 from reconciler.cli.render import MARKS, inert, now_utc
 from reconciler.settings import SourceSettings
 from reconciler.shortening import shortened
@@ -79,8 +79,8 @@ def _of_trigger(event: Event, trigger: TriggerRecord | None) -> str:
     if trigger is None or event.after == "fired":
         return ""
     slot = f" {event.path}" if event.path else ""
-    said = shortened(" ".join(part for part in (event.reason, event.message) if part))
-    return inert(f"~ trigger {trigger.namespace}/{trigger.name}{slot}  {event.after}  {said}".rstrip())
+    words = shortened(said(event.reason, event.message))
+    return inert(f"~ trigger {trigger.namespace}/{trigger.name}{slot}  {event.after}  {words}".rstrip())
 
 
 def _line(event: Event, task: TaskSnapshot | None) -> str:
@@ -93,5 +93,5 @@ def _line(event: Event, task: TaskSnapshot | None) -> str:
     if before is after:
         return ""
     name = "/".join(task.record.identity) + (f" {event.path}" if event.path else "")
-    said = shortened(" ".join(part for part in (event.reason, event.message) if part))
-    return inert(f"{MARKS[after]} {name}  {after}  {said}".rstrip())
+    words = shortened(said(event.reason, event.message))
+    return inert(f"{MARKS[after]} {name}  {after}  {words}".rstrip())

@@ -129,8 +129,13 @@ def event_row(event: Answer) -> tuple[object, ...]:
         f"{what}{number}",
         change,
         " ".join(part for part in (cause.get("kind"), short(cause.get("reference")), cause.get("author")) if part),
-        " ".join(part for part in (event.get("reason"), event.get("message")) if part),
+        said(event.get("reason") or "", event.get("message") or ""),
     )
+
+
+def said(reason: str, message: str) -> str:
+    """Reason and message of a change, where the message does not begin with the reason."""
+    return message if reason and message.casefold().startswith(reason.casefold()) else f"{reason} {message}".strip()
 
 
 def source_row(source: Answer) -> tuple[object, ...]:

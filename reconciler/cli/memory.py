@@ -36,13 +36,16 @@ class Memory:
         return list(self._definitions(self._reader)) if self._reader else []
 
     def snapshot(self, wanted: frozenset[Identity]) -> Snapshot:
-        """The tasks that are alive or have one of the wanted identities, what is left of those that are gone, triggers."""
+        """The tasks that are alive or have one of the wanted identities, what is left of those that are gone, triggers,
+        and how much is going on.
+        """
         if self._reader is None:
             return Snapshot()
         tasks = {task.record.uid: task for task in self._tasks(self._reader, wanted)}
         missing = wanted - {task.record.identity for task in tasks.values()}
         gone = {each: runs for each in missing if (runs := self._reader.gone(*each))}
-        return Snapshot(tasks, gone, triggers={each.uid: each for each in self._triggers(self._reader)})
+        triggers = {each.uid: each for each in self._triggers(self._reader)}
+        return Snapshot(tasks, gone, self._reader.usage(), triggers=triggers)
 
     def pins(self, snapshot: Snapshot) -> dict[str, Pin]:
         """The definitions that these tasks keep, by digest."""

@@ -104,7 +104,8 @@ def lines(task: Mapping[str, Any], now: datetime) -> list[Line]:
     status = task["status"]
     name = inert("/".join((task["metadata"]["namespace"], task["metadata"]["name"])))
     detail = "  ".join(part for part in (progress_text(status), _detail(status, now)) if part)
-    found = [Line(0, MARKS.get(status["state"], "?"), name, status["state"], detail)]
+    mark = SKIPPED if status.get("reason") == "Skipped" else MARKS.get(status["state"], "?")
+    found = [Line(0, mark, name, status["state"], detail)]
     for step in status.get("steps", ()):
         found += _step_lines(step, 1, now)
     return found
@@ -118,8 +119,8 @@ def _step_lines(step: Mapping[str, Any], depth: int, now: datetime) -> list[Line
 
 
 def _detail(status: Mapping[str, Any], now: datetime) -> str:
-    plain = status["state"] == "FINISHED" and not status.get("skip")
-    reason = "" if plain else status.get("reason") or ""
+    reason = status.get("reason") or ""
+    reason = "" if reason == "Succeeded" else reason
     # the step below that goes on says more about it than its parent can
     speaks = (
         not any(child["state"] in {"RUNNING", "FAILED"} for child in status.get("steps") or ()) or "path" not in status

@@ -132,7 +132,7 @@ class Room:
         if used < claim.limit:
             return ""
         if claim.driver:
-            return f"{used} of {claim.limit} calls under way of {claim.group}"
+            return f"the group {claim.group} is full: {used} of {claim.limit} calls"
         return f"the group {claim.group} is full: {used} of {claim.limit}"
 
     def _full(self, claim: Claim) -> Iterator[str]:

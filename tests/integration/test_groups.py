@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from reconciler.cli.app import app
 from tests.controllers import Controller, job, run_until_idle, task
 from tests.loopback import Loopback, Request, answer
 from tests.repositories import Repository
@@ -79,6 +81,8 @@ def test_deployments_of_one_target_follow_each_other_and_say_how_many_are_before
         waiting = first.until(lambda: first.get("/tasks/default/zwei"))["status"]
         listed = {each["metadata"]["name"]: each["status"] for each in first.get("/tasks")["items"]}
         alone = first.get("/tasks/default/two")["status"]
+        places = ("--source", str(source.folder), "--state", str(tmp_path / "state"))
+        planned = CliRunner().invoke(app, ["plan", *places])
         first.kill()
     target.go.set()
 
@@ -87,6 +91,8 @@ def test_deployments_of_one_target_follow_each_other_and_say_how_many_are_before
     assert (waiting["state"], waiting["reason"], waiting["ahead"]) == ("CREATED", "QueuedForGroup", 1)
     full = "the group deploy to main is full: 1 of 1"
     assert waiting["message"] == f"{full}, held by default/one; 1 waits before it"
+    assert planned.exit_code == 0, planned.stdout
+    assert planned.stdout.startswith("nothing to do: "), "the place is taken, and a forecast knows"
     assert (alone["reason"], alone["message"]) == ("QueuedForGroup", f"{full}, held by default/one; it is next")
     assert [(listed[name]["reason"], listed[name]["message"]) for name in ("two", "zwei")] == [
         (each["reason"], each["message"]) for each in (alone, waiting)

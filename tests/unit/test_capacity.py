@@ -50,8 +50,8 @@ def test_what_does_not_wait_for_its_group_ends_where_there_is_no_place():
 
     assert told(*actions) == [
         "t attempt 1",
-        "u skipped: 1 of 1 calls under way of main",
-        "v queued: 1 of 1 calls under way of main",
+        "u skipped: the group main is full: 1 of 1 calls",
+        "v queued: the group main is full: 1 of 1 calls",
     ]
 
 
@@ -60,7 +60,7 @@ def test_of_those_that_replace_each_other_only_the_newest_begins():
 
     assert told(*actions) == ["t replaced by v", "u replaced by v", "v attempt 1"]
     assert told(actions[0], actions[1]) == ["t replaced by u", "u attempt 1"]
-    assert told(actions[1], actions[2]) == ["t attempt 1", "v queued: 1 of 1 calls under way of main"]
+    assert told(actions[1], actions[2]) == ["t attempt 1", "v queued: the group main is full: 1 of 1 calls"]
 
 
 def test_a_workflow_needs_a_place_among_the_workflows_of_its_group_and_no_other_room():
@@ -119,7 +119,7 @@ def test_a_full_group_has_a_reason_of_its_own():
 
     (change,) = parked.changes
     assert isinstance(change, StepAdvanced)
-    assert (change.reason, change.message) == ("QueuedForGroup", "1 of 1 calls under way of demo/ask")
+    assert (change.reason, change.message) == ("QueuedForGroup", "the group demo/ask is full: 1 of 1 calls")
 
 
 def test_a_poll_takes_no_second_place_in_its_group():

@@ -96,3 +96,16 @@ def test_rows_are_made_from_the_documents_of_the_api():
 def test_a_folder_revision_keeps_its_prefix():
     assert explanation.short("dir:" + "a" * 64) == "dir:aaaaaaaaaa"
     assert explanation.short(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "told"),
+    [
+        ("Replaced", "replaced by ops/b", "replaced by ops/b"),
+        ("AttemptFailed", "status 500", "AttemptFailed status 500"),
+        ("", "continues", "continues"),
+        ("Retrying", "", "Retrying"),
+    ],
+)
+def test_a_change_says_its_reason_one_time(reason, message, told):
+    assert explanation.said(reason, message) == told

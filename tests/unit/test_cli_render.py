@@ -51,6 +51,14 @@ def test_a_skipped_step_has_a_mark_of_its_own():
     assert str(found[1]).startswith("  – step1")
 
 
+def test_a_task_that_was_skipped_says_so_in_its_tree_as_in_a_list():
+    skipped = render.lines(task("FINISHED", reason="Skipped", message="the group is full", steps=[]), NOW)
+    done = render.lines(task("FINISHED", reason="Succeeded", steps=[]), NOW)
+
+    assert str(skipped[0]) == "– demo/grade  FINISHED  1/3 done  Skipped  the group is full"
+    assert str(done[0]) == "✓ demo/grade  FINISHED  1/3 done"
+
+
 def test_progress_tells_what_is_left_and_what_is_overdue():
     assert render.progress_text({"state": "RUNNING", "remainingSeconds": 3700}) == "1h 1m left"
     assert render.progress_text({"state": "RUNNING", "remainingSeconds": -120}) == "2m overdue"

@@ -179,7 +179,7 @@ def test_a_step_of_a_task_that_is_not_let_on_says_what_lets_it_on():
     ],
 )
 def test_what_stands_in_line_says_who_is_before_it(line, said):
-    waits = step("step1", StepPhase.QUEUED, reason="QueuedForGroup", message="1 of 1 calls under way of api")
+    waits = step("step1", StepPhase.QUEUED, reason="QueuedForGroup", message="the group api is full: 1 of 1 calls")
     tried = step("step1", StepPhase.RETRYING, reason="QueuedForCapacity", message="status 500")
     queued = record(TaskPhase.CREATED, group="main", reason="QueuedForGroup", message="the group main is full: 1 of 1")
     at_step = [replace(run(each), lines={"step1": line}) for each in (waits, tried)]
@@ -187,7 +187,7 @@ def test_what_stands_in_line_says_who_is_before_it(line, said):
 
     shown = [status.task(each, grade(), NOW)["status"] for each in at_step]
 
-    assert shown[0]["message"] == f"step1 is queued: 1 of 1 calls under way of api{said}"
+    assert shown[0]["message"] == f"step1 is queued: the group api is full: 1 of 1 calls{said}"
     assert shown[1]["message"] == f"step1 tries again now: attempt 1 failed: status 500{said}"
     assert task["message"] == f"the group main is full: 1 of 1{said}"
     assert task["ahead"] == shown[0]["steps"][0]["ahead"] == line.ahead
@@ -371,6 +371,14 @@ def test_a_list_says_of_a_task_what_the_task_says_itself(phase, rows):
     assert {key: whole[key] for key in listed} == listed
     assert whole.keys() - listed.keys() == {"ahead", "definitions", "steps"}
     assert listed["progress"] == {"done": len(rows) // 3, "total": 6}
+
+
+def test_what_a_skipped_task_never_ran_does_not_start_any_more():
+    skipped = record(TaskPhase.FINISHED, reason="Skipped", message="skipped: the group main is full: 1 of 1")
+
+    steps = status.task(run(task=skipped), grade(), NOW)["status"]["steps"]
+
+    assert steps[0]["message"] == "step1 was not started: its task is over"
 
 
 def test_what_waits_for_a_person_is_said_before_what_goes_on_by_itself():
