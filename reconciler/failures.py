@@ -5,6 +5,8 @@ from state.records import StepRecord
 
 BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 """In which a step has ended without what others wait for."""
+_NOT_FAILED = frozenset({StepPhase.RUNNING, StepPhase.SUCCEEDED})
+"""In which the latest attempt has not failed."""
 RETRIED = "retried"
 """What the row of a step keeps: how often it had failed when it was taken up again the last time."""
 
@@ -18,4 +20,4 @@ def times_failed(row: StepRecord) -> int:
     before = taken_up if isinstance(taken_up, int) else 0
     if row.phase in BROKEN:
         return max(row.attempt, before + 1)
-    return max(row.attempt - (row.phase is StepPhase.RUNNING), before)
+    return max(row.attempt - (row.phase in _NOT_FAILED), before)

@@ -113,6 +113,8 @@ def _stuck(row: StepRecord) -> bool:
 
 def _retry(task: TaskSnapshot, position: Position, row: StepRecord, about: Mapping[str, Json]) -> Verdict:
     seen, count, works = _number(about.get("failed")), times_failed(row), _works(task, position)
+    if row.phase in ENDED_STEPS - BROKEN:
+        return Remark(STALE, f"it needs no other attempt: {DID[row.phase]}")
     if not works and (parts := _failed_parts(task, position)):
         return Remark(REFUSED, f"it failed with what it runs; say it of {', '.join(parts[:5])}")
     if seen > count:

@@ -230,6 +230,29 @@ def test_a_task_in_a_list_that_has_not_begun_says_which_of_its_steps_stands_in_l
     assert shown[1]["message"] == "starts in the next turn of the loop"
 
 
+@pytest.mark.parametrize(
+    ("phase", "fields", "failed"),
+    [
+        (StepPhase.RUNNING, {"attempt": 1}, 0),
+        (StepPhase.RUNNING, {"attempt": 3}, 2),
+        (StepPhase.SUCCEEDED, {"attempt": 3}, 2),
+        (StepPhase.RETRYING, {"attempt": 2}, 2),
+        (StepPhase.FAILED, {"attempt": 2}, 2),
+        (StepPhase.LOST, {"attempt": 2}, 2),
+        (StepPhase.FAILED, {"attempt": 0}, 1),
+        (StepPhase.CANCELLED, {"attempt": 0}, 1),
+        (StepPhase.WAITING, {"attempt": 0, "inputs": {"retried": 1}}, 1),
+        (StepPhase.FAILED, {"attempt": 0, "inputs": {"retried": 1}}, 2),
+        (StepPhase.FAILED, {"attempt": 1, "inputs": {"retried": 1}}, 2),
+        (StepPhase.FAILED, {"attempt": 2, "inputs": {"retried": 1}}, 2),
+    ],
+)
+def test_a_step_says_how_often_it_has_failed_with_and_without_attempts(phase, fields, failed):
+    shown = status.task(run(step("step1", phase, **fields)), grade(), NOW)["status"]["steps"][0]
+
+    assert shown["failed"] == failed
+
+
 def test_a_step_far_behind_a_failure_names_the_failed_step():
     tree = status.task(run(step("step1", StepPhase.FAILED, attempt=1), task=record(TaskPhase.RUNNING)), grade(), NOW)
 
