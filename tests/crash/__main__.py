@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from rich.console import Console
 from rich.table import Table
 
+from tests.arguments import seconds, whole
 from tests.crash.oracle import Tally
 from tests.crash.rounds import played, rounds
 
@@ -20,17 +21,19 @@ from tests.crash.rounds import played, rounds
 def main() -> int:
     """Play the rounds, say how each went, and in the end the counts by kind."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument("--kills", type=int, default=60, help="kills at random moments")
-    parser.add_argument("--points", type=int, default=40, help="system calls to be killed at; 0 is all of them")
-    parser.add_argument("--stop", type=float, default=30.0, help="seconds that a controller is stopped for")
+    parser.add_argument("--kills", type=whole(0), default=60, help="kills at random moments")
+    parser.add_argument("--points", type=whole(0), default=40, help="system calls to be killed at; 0 is all of them")
+    parser.add_argument("--stop", type=seconds, default=30.0, help="seconds that a controller is stopped for")
     parser.add_argument("--seed", type=int, default=1, help="names the campaign")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worlds at a time")
+    parser.add_argument("--workers", type=whole(1), default=os.cpu_count() or 1, help="worlds at a time")
     parser.add_argument("--only", default="", metavar="NAME", help="the rounds whose names begin so")
     given = parser.parse_args()
     began = time.monotonic()
     kinds: dict[str, Tally] = {}
     wanted = rounds(given.kills, given.points, given.stop, given.seed)
     chosen = [each for each in wanted if str(each).startswith(given.only)]
+    if not chosen:
+        parser.error(f"no round has a name that begins with {given.only!r}")
     with get_context("spawn").Pool(given.workers, maxtasksperchild=1) as pool:
         for done, tally in pool.imap_unordered(partial(played, given.seed), chosen):
             print(f"{done}: {tally}", flush=True)

@@ -19,6 +19,7 @@ from state.backup import Copy, backup, restore
 from state.inspection import inspect
 from state.phases import TaskPhase
 from state.store import Store
+from tests.arguments import whole
 from tests.controllers import Controller
 from tests.crash.campaign import strace_works
 from tests.crash.disks import (
@@ -44,14 +45,16 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def main() -> int:
     """Everything, in worlds of their own; prints what happened."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash.storage", description=__doc__)
-    parser.add_argument("--flips", type=int, default=500, help="bits flipped")
-    parser.add_argument("--cuts", type=int, default=100, help="files cut")
-    parser.add_argument("--points", type=int, default=10, help="places of each failing system call")
-    parser.add_argument("--pairs", type=int, default=20, help="second controllers")
-    parser.add_argument("--disks", type=int, default=5, help="file systems of 1 MB that fill and grow")
-    parser.add_argument("--backups", type=int, default=5, help="backups of a busy controller that are restored")
-    parser.add_argument("--copies", type=int, default=50, help="backups beside a store that commits all the time")
+    parser.add_argument("--flips", type=whole(0), default=500, help="bits flipped")
+    parser.add_argument("--cuts", type=whole(0), default=100, help="files cut")
+    parser.add_argument("--points", type=whole(0), default=10, help="places of each failing system call")
+    parser.add_argument("--pairs", type=whole(0), default=20, help="second controllers")
+    parser.add_argument("--disks", type=whole(0), default=5, help="file systems of 1 MB that fill and grow")
+    parser.add_argument("--backups", type=whole(0), default=5, help="backups of a busy controller that are restored")
+    parser.add_argument("--copies", type=whole(0), default=50, help="backups beside a store that commits all the time")
     given = parser.parse_args()
+    if not any(vars(given).values()):
+        parser.error("there is nothing to do: every number is 0")
     parts = (
         _damage(given.flips, given.cuts),
         _faults(given.points),

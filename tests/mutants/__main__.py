@@ -5,6 +5,7 @@ silent the whole suite and the linters follow. The exit code is 1 if too many su
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+from typing import NoReturn
 
-from tests.mutants.checks import SUITE, Unusable, copy_of_the_tree, failing_linter, failing_test
+from tests.arguments import whole
+from tests.mutants.checks import SUITE, Unusable, copy_of_the_tree, end_all, failing_linter, failing_test
 from tests.mutants.mutant import ALLOWED_TO_LIVE, DoesNotApply, Mutant, mutants, plant, renew, rotated
 
 _ONE_SUITE = Lock()
@@ -34,7 +37,8 @@ class Outcome:
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run what was asked for. Told to end, it ends what it runs and takes its copies of the tree with it."""
+    signal.signal(signal.SIGTERM, _end)
     given = _arguments()
     known = mutants()
     if given.renew:
@@ -85,6 +89,11 @@ def _red(chosen: Sequence[Mutant]) -> str:
         return failing_test(tree, list(dict.fromkeys(node for each in chosen for node in each.catchers)))
 
 
+def _end(number: int, _: object) -> NoReturn:
+    end_all()
+    sys.exit(128 + number)
+
+
 def _told(outcome: Outcome) -> Outcome:
     print(outcome, flush=True)
     return outcome
@@ -103,13 +112,16 @@ def verdict(outcomes: Sequence[Outcome], *, whole: bool) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[each.name for each in mutants()])
-    parser.add_argument("--rotate", type=int, metavar="K", help="only K of them, others at each --turn")
+    names = [each.name for each in mutants()]
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names)
+    parser.add_argument("--rotate", type=whole(1), metavar="K", help="only K of them, others at each --turn")
     parser.add_argument(
         "--turn", type=int, default=0, help="which K: any number that moves, such as the day of the year"
     )
-    parser.add_argument("--workers", type=int, default=1, help="planted bugs looked for at a time")
-    parser.add_argument("--renew", metavar="NAME", help="write a patch anew from what is changed in this work tree")
+    parser.add_argument("--workers", type=whole(1), default=1, help="planted bugs looked for at a time")
+    parser.add_argument(
+        "--renew", metavar="NAME", choices=names, help="write a patch anew from what is changed in this work tree"
+    )
     return parser.parse_args()
 
 

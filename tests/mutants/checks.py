@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 from tests.mutants.mutant import ROOT
 
@@ -22,13 +23,22 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", flags=re.MULTI
 _ENOUGH = 900.0
 
 
+_ending = Event()
+_running: set[int] = set()
+
+
 class Unusable(Exception):
     """A check could not be run at all, which catches nothing; the text is the end of what it printed."""
 
 
 @contextmanager
 def copy_of_the_tree() -> Iterator[Path]:
-    """What git tracks here, as it stands in the work tree, in a folder of its own that goes afterwards."""
+    """What git tracks here, as it stands in the work tree, in a folder of its own that goes afterwards.
+
+    Raises Unusable after `end_all`.
+    """
+    if _ending.is_set():
+        raise Unusable("it was told to end")
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     with TemporaryDirectory(prefix="reconciler-mutant-") as folder:
         tree = Path(folder) / "tree"
@@ -63,6 +73,14 @@ def failing_linter(tree: Path) -> str:
     return ""
 
 
+def end_all() -> None:
+    """End what runs, so that whoever waits for it goes on, and begin nothing more."""
+    _ending.set()
+    for process in list(_running):
+        with suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+
+
 def _run(tree: Path, *command: str) -> tuple[int, str]:
     """Exit code and output; the process and its children end after `_ENOUGH` seconds."""
     environment = {**os.environ, "PYTHONPATH": str(tree)}
@@ -77,6 +95,7 @@ def _run(tree: Path, *command: str) -> tuple[int, str]:
         errors="replace",
         start_new_session=True,
     )
+    _running.add(process.pid)
     try:
         said, _ = process.communicate(timeout=_ENOUGH)
     except subprocess.TimeoutExpired:
@@ -85,4 +104,5 @@ def _run(tree: Path, *command: str) -> tuple[int, str]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        _running.discard(process.pid)
     return process.returncode, said

@@ -19,19 +19,22 @@ from queue import Queue
 from rich.console import Console
 from rich.table import Table
 
+from tests.arguments import seconds, whole
 from tests.mutation.trial import PLAYED, TESTS, Fate, Trial, copied, fate, noticed, trials
 
 
 def main() -> int:
     """Try a sample until the time is up, print what survived, and the figures by module."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("--sample", type=int, default=80, help="how many mutations to try; 0 is all of them")
-    parser.add_argument("--minutes", type=float, default=15.0, help="after which none is begun any more")
+    parser.add_argument("--sample", type=whole(0), default=80, help="how many mutations to try; 0 is all of them")
+    parser.add_argument("--minutes", type=seconds, default=15.0, help="after which none is begun any more")
     parser.add_argument("--seed", type=int, default=1, help="names the sample")
     parser.add_argument("--only", default="", metavar="FILE", help="the modules whose paths begin so")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="copies of the repository")
+    parser.add_argument("--workers", type=whole(1), default=os.cpu_count() or 1, help="copies of the repository")
     given = parser.parse_args()
     found = [each for each in trials() if each.file.startswith(given.only)]
+    if not found:
+        parser.error(f"no module that decides has a path that begins with {given.only!r}")
     chosen = random.Random(given.seed).sample(found, min(given.sample or len(found), len(found)))
     print(f"{len(chosen)} of {len(found)} mutations", flush=True)
     with tempfile.TemporaryDirectory(prefix="reconciler-mutation-") as scratch:

@@ -29,10 +29,10 @@ console = Console()
 
 @app.command()
 def run(
-    seeds: Annotated[int, typer.Option(help="how many seeds")] = 2000,
-    start: Annotated[int, typer.Option(help="the first seed")] = 0,
-    workers: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
-    shrunk: Annotated[int, typer.Option(help="how many failures to make small and keep in the corpus")] = SHRUNK,
+    seeds: Annotated[int, typer.Option(min=1, help="how many seeds")] = 2000,
+    start: Annotated[int, typer.Option(min=0, help="the first seed")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = os.cpu_count() or 1,
+    shrunk: Annotated[int, typer.Option(min=0, help="how many failures to make small and keep in the corpus")] = SHRUNK,
 ) -> None:
     """Play a campaign; 1 if an invariant broke or something that must sometimes happen did not, or hardly ever."""
     began = time.monotonic()
@@ -67,9 +67,11 @@ def replay(
 @app.command()
 def pairs(
     name: Annotated[str, typer.Argument(help="a workflow; all of them without")] = "",
-    workers: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = os.cpu_count() or 1,
 ) -> None:
     """Crash the canonical workflows at every two of their yield points; 1 if an invariant broke."""
+    if name and name not in CASES:
+        raise typer.BadParameter(f"{name!r} is none of the workflows {', '.join(CASES)}")
     total = Tally()
     for each in [name] if name else CASES:
         began = time.monotonic()
@@ -85,9 +87,15 @@ def pairs(
 
 
 def _case(what: str) -> Case:
-    if what.isdigit():
+    if what.isascii() and what.isdigit():
         return generate(int(what))
-    return CASES[what] if what in CASES else Case.from_json(_file(what).read_text(encoding="utf-8"))
+    if what in CASES:
+        return CASES[what]
+    file = _file(what)
+    try:
+        return Case.from_json(file.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise typer.BadParameter(f"{file} is no case that was written down: {type(error).__name__} {error}") from error
 
 
 def _file(what: str) -> Path:
