@@ -150,6 +150,33 @@ def test_a_time_that_never_comes_is_refused(cron: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("0 0 * *", "there are 4 fields, and cron has five: minute hour day-of-month month weekday"),
+        ("0 0 ? * 1", "`?`: write `*`"),
+        ("0 0 * * 1#2", "`1#2`: a weekday is not counted within its month"),
+        ("0 0 L * *", "`l`: a day is not counted from the end of its month"),
+        ("0 0 * jul-x *", "`jul-x`: a field has numbers, `*`, ranges (2-4), steps (*/2) and commas between them"),
+        ("0 24 * * *", "`24`: the hour field has 0 to 23"),
+        ("0 0 * foo *", "`foo`: the month field has 1 to 12, or jan to dec"),
+        ("*/90 * * * *", "`*/90`: a step is 1 to 59 here"),
+        ("*/0 * * * *", "`*/0`: a step is 1 to 59 here"),
+        ("50-10 * * * *", "`50-10`: a range goes from the lower to the higher minute"),
+        ("*-5 * * * *", "`*-5`: `*` is all of them, and begins no range"),
+        ("0," * 300 + "0 * * * *", "it has 609 characters, and 500 are more than enough"),
+    ],
+)
+def test_a_text_that_is_no_cron_is_refused_in_plain_words(cron: str, said: str) -> None:
+    assert cron_objection(cron) == said
+    assert problems(t=TRIGGER + f"  cron: '{cron}'\n") == ["t.yaml:6:9 E-FIELD"]
+
+
+@pytest.mark.parametrize("zone", ["localtime", "posix/Europe/London", "right/UTC", "Mars/Base"])
+def test_a_zone_that_is_another_one_on_each_machine_is_refused(zone: str) -> None:
+    assert problems(t=TRIGGER + f"  cron: '0 0 * * *'\n  timezone: {zone}\n") == ["t.yaml:7:13 E-FIELD"]
+
+
+@pytest.mark.parametrize(
     "cron",
     ["*/15 * * * *", "0 0 29 2 *", "0 8 * * 0", "0 8 * * 7", "0 8 * * 5-7", "0 8 * * SUN-thu", "0 8 * * */2", "0 0 31 2 1"],
 )  # fmt: skip

@@ -60,8 +60,35 @@ def test_a_day_that_begins_with_a_star_leaves_the_choice_to_the_weekday():
 def test_a_day_that_no_month_has_is_found_out_at_once(cron):
     began = time.perf_counter()
 
-    assert cron_objection(cron) == "none of its months has such a day"
+    assert cron_objection(cron) == "it never comes: none of its months has such a day"
     assert time.perf_counter() - began < 0.5
+
+
+def test_of_a_day_and_a_weekday_the_one_that_never_comes_costs_nothing_and_ten_years_are_looked_over():
+    slots, now = slots_of("0 0 30 2 1", "Africa/Casablanca"), datetime(2026, 11, 22, tzinfo=UTC)
+    began = time.perf_counter()
+
+    found = slots.past(now, now + 3653 * DAY, 100)
+
+    assert time.perf_counter() - began < 1
+    assert {(each.month, each.weekday()) for each in (one.astimezone(slots.zone) for one in found)} == {(2, 0)}
+    assert found == slots.upcoming(now, 100, now + 3653 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("cron", "same"),
+    [
+        ("0\t0  * * 1", "0 0 * * mon"),
+        ("0 0 1 jan-mar/2 *", "0 0 1 1,3 *"),
+        ("0 0 * * fri-sun", "0 0 * * 0,5,6"),
+        ("5/25 * * * *", "5,30,55 * * * *"),
+        ("0 0 *,31 * *", "0 0 * * *"),
+    ],
+)
+def test_what_is_written_otherwise_comes_at_the_same_times(cron, same):
+    start = datetime(2026, 11, 22, tzinfo=UTC)
+
+    assert slots_of(cron, "UTC").upcoming(start, 20) == slots_of(same, "UTC").upcoming(start, 20)
 
 
 # -- what clocks do ------------------------------------------------------------------------------------------------------
