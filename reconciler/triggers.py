@@ -17,6 +17,7 @@ from reconciler.status import API_VERSION, Document, moment
 from reconciler.waiting import duration_text
 from state.phases import PUBLIC, TriggerPhase
 from state.records import DefinitionRecord, Event, TaskRecord, TriggerRecord
+from state.triggers import ALREADY_RAN
 
 SHOWN = 5
 """So many times are shown, the last ones and the next ones."""
@@ -49,7 +50,7 @@ def trigger(
     status = {
         "state": record.phase.value.upper(),
         "reason": _reason(record, spec),
-        "message": _message(record, spec, now),
+        "message": _message(record, spec, now) + _not_again(record, firings),
         "since": moment(record.since),
         "last": [_decision(each) for each in firings],
         "next": [moment(each) for each in upcoming(spec, record, now)],
@@ -106,6 +107,14 @@ def _message(record: TriggerRecord, spec: TriggerSpec | None, now: datetime) -> 
     if record.wake_at <= now:
         return f"is due since {when}: the controller has not decided about it yet"
     return f"fires next at {when}, in {duration_text((record.wake_at - now).total_seconds())}"
+
+
+def _not_again(record: TriggerRecord, firings: Sequence[Event]) -> str:
+    """That what it looks at has come back to where it fired before, so that it waits although something has changed."""
+    last = firings[0] if firings and record.phase is TriggerPhase.ACTIVE else None
+    if last is None or last.reason != ALREADY_RAN:
+        return ""
+    return f"; not for {last.path}, because {last.message} and a slot fires at most once"
 
 
 def _decision(event: Event) -> Document:

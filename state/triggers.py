@@ -13,6 +13,9 @@ from state.copies import replace
 from state.phases import TriggerPhase
 from state.records import Cause, Event, TriggerRecord, Uid
 
+ALREADY_RAN = "AlreadyRan"
+"""Why a slot does not fire whose task has run: a clock was put back, or a branch, to where the trigger fired before."""
+
 
 def trigger_uid(source: str, namespace: str, name: str) -> Uid:
     """The identity of a trigger, which is that of no run."""

@@ -21,7 +21,7 @@ from reconciler.plan.entry import Entry, brought_by, enter, origin_of, wish_of_t
 from state.changes import Admitted, Released, TaskAdvanced
 from state.phases import Signal, TaskPhase, TriggerPhase
 from state.records import Cause, Identity, TaskRecord, TriggerRecord, Uid
-from state.triggers import Fired, Skipped, TriggerChange, TriggerSeen, apply_to_trigger, trigger_uid
+from state.triggers import ALREADY_RAN, Fired, Skipped, TriggerChange, TriggerSeen, apply_to_trigger, trigger_uid
 
 QUEUE = 100
 """So many tasks of one trigger wait for each other at the most."""
@@ -180,7 +180,7 @@ class _Desk:
             said = f"the trigger is {record.phase}" + (f": {record.message}" if record.message else "")
             return self._skip(record, slot, record.reason, said, file)
         if (record.namespace, name) in self._ran:
-            return self._skip(record, slot, "AlreadyRan", f"the task {name} ran before", file)
+            return self._skip(record, slot, ALREADY_RAN, f"the task {name} ran before", file)
         if live and spec.overlap == "skip" and spec.on_change:
             return record  # the inputs still differ when the task has ended, and then they count as they are
         if live and spec.overlap == "skip":

@@ -15,8 +15,9 @@ from definitions.slots import slot_name, slots_of
 from reconciler.drivers.protocol import Ended
 from reconciler.plan.due import CATCH_UP
 from reconciler.plan.triggers import QUEUE
+from reconciler.triggers import trigger as shown
 from state.phases import TaskPhase, TriggerPhase
-from state.records import Event
+from state.records import DefinitionRecord, Event
 from tests.stage import Stage
 
 JOB = {"http": {"url": "http://api/"}}
@@ -67,6 +68,30 @@ def test_a_slot_whose_trigger_row_was_lost_never_fires_again():
     lines = [str(each) for each in made.turn()]
 
     assert lines == ["~ demo/t 20261122T070000Z: skipped: the task t-20261122T070000Z ran before"]
+
+
+def test_a_branch_that_is_set_back_to_where_a_trigger_fired_fires_nothing_and_the_trigger_says_so():
+    made = stage(onChange=True)
+    for commit, url in [("c2", "http://two/"), ("c3", "http://three/"), ("c2", "http://two/")]:
+        made.commit({"jobs": {"ask": {"http": {"url": url}}}}, commit=commit)
+        made.settle()
+        finish(made)
+    (record,) = made.snapshot.triggers.values()
+    text = made.desired.library.trigger("demo", "t").text if isinstance(made.desired, Complete) else ""
+    file = DefinitionRecord("t.yaml", 0, "", "c1", "Trigger", "demo", "t", record.digest, text, accepted=True)
+
+    status = shown(record, file, told(made)[::-1], None, made.now)["status"]
+
+    slot = status["last"][0]["slot"]
+    assert [(each["outcome"], each["reason"]) for each in status["last"]] == [
+        ("skipped", "AlreadyRan"),
+        ("fired", "Fired"),
+        ("fired", "Fired"),
+    ]
+    assert status["message"] == (
+        f"fires when what its task runs with changes; not for {slot}, because the task t-{slot} ran before "
+        "and a slot fires at most once"
+    )
 
 
 def test_a_slot_whose_task_rows_are_gone_too_is_known_by_its_tombstone():
