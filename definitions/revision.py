@@ -20,7 +20,9 @@ FILES_LIMIT = 20_000
 TOTAL_BYTES_LIMIT = 64 * 1024 * 1024
 """With more bytes of definition files than this the whole revision is unavailable (`E-COUNT`)."""
 ALLOW_PRUNE = "Reconciler-Allow-Prune"
-"""The trailer whose value says how many tasks a commit may remove; it also makes an emptied tree believable."""
+"""The trailer whose value says how many tasks a commit may remove at the most; it also makes an emptied tree believable."""
+EMPTY = "EmptySource"
+"""The reason of a source that has no files."""
 
 _LFS_SIGNATURE = b"version https://git-lfs"
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from definitions.problems import Problem
-from definitions.revision import ALLOW_PRUNE, FILE_BYTES_LIMIT, Blob, Revision, SourceUnavailable, Tree
+from definitions.revision import ALLOW_PRUNE, EMPTY, FILE_BYTES_LIMIT, Blob, Revision, SourceUnavailable, Tree
 from definitions.sources.acceptance import LINK_MODE, Accepted, accept, is_candidate, is_definition, normal_folder
 from definitions.sources.git_output import blob_hash
 
@@ -142,7 +142,7 @@ class FolderSource:
                         yield blob
         if not found and ALLOW_PRUNE not in dict(self._trailers):
             text = f"{root} has no files at all; if that is meant, say so by `--allow-prune N` (E-EMPTY-SET)"
-            raise SourceUnavailable("EmptySource", text)
+            raise SourceUnavailable(EMPTY, text)
 
     def _hashed(self, accepted: Accepted, now: datetime) -> Accepted:
         """The accepted files with their hashes; a file that cannot be read is a problem of its own."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from definitions.revision import ALLOW_PRUNE, Blob, Revision, SourceUnavailable, Tree
+from definitions.revision import ALLOW_PRUNE, EMPTY, Blob, Revision, SourceUnavailable, Tree
 from definitions.sources.acceptance import (
     LINK_MODE,
     accept,
@@ -231,7 +231,7 @@ class GitSource:
         output = self._mirror.run("ls-tree", "-r", "-z", "--long", "--full-tree", asked[1])
         if not output and revision.trailer(ALLOW_PRUNE) is None:
             text = f"{revision.commit} has no files at all; if that is meant, say so with the trailer `Reconciler-Allow-Prune: <number of tasks>` in the commit (E-EMPTY-SET)"
-            raise SourceUnavailable("EmptySource", text)
+            raise SourceUnavailable(EMPTY, text)
         accepted = accept(self._path, self._candidates(revision.commit, output))
         return Tree(revision, accepted.blobs, accepted.problems)
 

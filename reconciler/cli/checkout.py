@@ -7,6 +7,7 @@ changed here. A file is replaced whole or not at all.
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 from definitions.documents import read
 from definitions.files import parse_file
 from definitions.problems import Problem
-from definitions.revision import Blob
+from definitions.revision import EMPTY, Blob, SourceUnavailable
 from definitions.sources.acceptance import is_definition
 from definitions.sources.folder import FolderSource
 from reconciler.cli.failure import Failure
@@ -25,16 +26,21 @@ from reconciler.cli.repository import Repository
 
 _FOLDER_PREFIX = "dir:"
 _MARK = b"reconciler/v"
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _ESCAPE = b"\\"  # with it a text can be spelt in another way
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One document of ours: its file from the root of the checkout, its number in the file and its JSON value."""
+    """One document of ours: its file from the root of the checkout, its number in the file and its JSON value.
+
+    `doubt` says why nothing may ever be what it is about.
+    """
 
     path: str
     index: int
     value: Mapping[str, Any]
+    doubt: str = ""
 
     @property
     def kind(self) -> str:
@@ -107,7 +113,13 @@ class Checkout:
     def _files(self) -> Iterator[tuple[Blob, bytes]]:
         """The files that may be ours."""
         source = FolderSource("main", self.root, self.path, lambda: datetime.now(UTC))
-        tree = source.tree(source.revision())
+        try:
+            tree = source.tree(source.revision())
+        except SourceUnavailable as error:
+            if error.reason != EMPTY:
+                raise
+            other = "--source and --path name another place, `reconciler init` begins one"
+            raise Failure(f"{self.root / self.path} has no files; {other}") from None
         return ((blob, data) for blob, data in source.read(list(tree.blobs.values())) if _MARK in data)
 
     def below(self, name: str) -> str:
@@ -129,9 +141,11 @@ class Checkout:
             raise Failure(f"cannot read {path}: {error.strerror}") from None
 
     def write(self, path: str, data: bytes | None) -> None:
-        """Replace a file, or remove it for None; its mode stays. Raises Failure."""
+        """Replace a file, or remove it for None; its mode stays. Raises Failure, also where nobody may write to it."""
         file = self.root / path
         try:
+            if data is not None and file.exists() and not file.stat().st_mode & _WRITABLE:
+                raise Failure(f"{path} is write-protected (`chmod u+w` frees it)")
             if data is None:
                 file.unlink(missing_ok=True)
             else:

@@ -175,6 +175,7 @@ def fulfil(
     subject, body = _message(proposal, wish, whom)
     said = ((each.title, wish.aside(each.control)) for each in proposal.changed)
     notes = [f"{title}: {aside}" for title, aside in said if aside]
+    notes += [f"{each.title}: {each.doubt}" for each in proposal.changed if each.doubt]
     return publish(checkout, proposal, subject, body, output, fulfilled=wish.fulfilled, notes=notes)
 
 

@@ -109,4 +109,6 @@ def _explain(command: str, text: str) -> str:
         return (
             "git does not know who you are; tell it with `git config --global user.email YOU@EXAMPLE.ORG` and user.name"
         )
-    return f"`git {command}` failed: {' '.join(text.split())[:300]}"
+    said = " ".join(text.split())[:300]
+    silent = "it says nothing; a hook may have stopped it" if command == "commit" else "it says nothing"
+    return f"`git {command}` failed: {said or silent}"

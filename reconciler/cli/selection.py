@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 from definitions.problems import Problem
+from definitions.slots import slot_name, slots_of
 from reconciler.cli.checkout import Checkout, Found
 from reconciler.cli.failure import Failure
 
@@ -119,13 +121,41 @@ def _made_by_trigger(checkout: Checkout, known: Iterable[Found], namespace: str 
         raise Failure(f"{path} is there and does not control {name}; write the control into it by hand")
     home = triggers[0].identity[0]
     metadata = {"name": name} if home == "default" else {"name": name, "namespace": home}
-    return Found(path, 0, {"apiVersion": "reconciler/v1", "kind": "Task", "metadata": metadata})
+    doubt = _doubt(triggers[0], name.removeprefix(f"{triggers[0].identity[1]}-"))
+    return Found(path, 0, {"apiVersion": "reconciler/v1", "kind": "Task", "metadata": metadata}, doubt)
 
 
 def _is_slot(trigger: Found, text: str) -> bool:
+    if not _cron(trigger):
+        return _COMMIT.fullmatch(text) is not None
+    return _INSTANT.fullmatch(text) is not None and _instant(text) is not None
+
+
+def _cron(trigger: Found) -> Mapping[str, Any]:
+    """The spec of a trigger with times; empty for another one."""
     spec = trigger.value.get("spec")
-    cron = isinstance(spec, dict) and "cron" in spec
-    return (_INSTANT if cron else _COMMIT).fullmatch(text) is not None
+    return spec if isinstance(spec, dict) and "cron" in spec else {}
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _doubt(trigger: Found, slot: str) -> str:
+    """That a slot is no time of its trigger as that stands; it may have been one before its `cron` was changed."""
+    spec, instant = _cron(trigger), _instant(slot)
+    if not spec or instant is None:
+        return ""
+    try:
+        slots = slots_of(str(spec["cron"]), str(spec.get("timezone", "UTC")))
+        found = slots.next(instant - timedelta(microseconds=1))
+    except (ValueError, KeyError, OverflowError):
+        return ""  # a trigger that is not in force
+    ahead = f"the next one after that is {slot_name(found)}" if found else "it has none after that"
+    return "" if found == instant else f"as it stands {trigger.title} has no such time; {ahead}"
 
 
 def _list(found: Iterable[Found]) -> str:

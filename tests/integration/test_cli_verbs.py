@@ -81,6 +81,19 @@ def files(repository: Repository, commit: str = "HEAD") -> list[str]:
 # -- the file, the diff, the commit --------------------------------------------------------------------------------------
 
 
+def test_a_verb_whose_reader_goes_away_has_done_its_work(repository):
+    words = [*COMMAND, "suspend", "-l", "batch=7", "--reason", "CHG-1", "--source", str(repository.folder)]
+    verb_ = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert verb_.stdout is not None and verb_.stderr is not None
+    verb_.stdout.close()
+    said = verb_.stderr.read()
+    verb_.stderr.close()
+
+    assert (verb_.wait(30), said) == (1, "")
+    assert subjects(repository)[0] == "Suspend 3 tasks with batch=7: CHG-1"
+    assert repository.git("status", "--porcelain") == ""
+
+
 def test_suspending_changes_the_control_commits_it_and_shows_the_diff(repository):
     result = verb(repository, "suspend", "demo/alice", "--reason", "CHG-1234")
 
@@ -603,3 +616,58 @@ def test_a_new_task_is_picked_up_and_finishes(tmp_path, target):
 
     assert done.process.returncode == 0, done.text
     assert len(target.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("slot", "doubt"),
+    [
+        ("20261201T020000Z", ""),
+        (
+            "20261201T023000Z",
+            "demo/nightly-20261201T023000Z: as it stands demo/nightly has no such time; the next one after that is 20261202T020000Z",
+        ),
+    ],
+)
+def test_a_slot_that_is_no_time_of_its_trigger_is_controlled_and_doubted(repository, slot, doubt):
+    said = verb(repository, "suspend", f"demo/nightly-{slot}", "--reason", "CHG-1").stdout
+
+    assert f"ops/nightly-{slot}.yaml" in repository.git("show", "--name-only")
+    assert doubt in said
+    assert ("no such time" in said) == bool(doubt)
+
+
+def test_a_slot_that_no_calendar_has_is_no_task(repository):
+    said = verb(repository, "suspend", "demo/nightly-20261201T999999Z", "--reason", "CHG-1", fails=True).stderr
+
+    assert "there is no file of a task demo/nightly-20261201T999999Z" in said
+
+
+def test_a_file_that_nobody_may_write_is_left_as_it_is(repository):
+    file = repository.folder / "tasks/alice.yaml"
+    file.chmod(0o444)
+
+    said = verb(repository, "suspend", "alice", "--reason", "CHG-1", fails=True).stderr
+
+    assert said == "error: tasks/alice.yaml is write-protected (`chmod u+w` frees it)\n"
+    assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (ALICE, 0o444)
+
+
+def test_a_hook_that_stops_a_commit_without_a_word_is_suspected(repository):
+    hook = repository.folder / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+
+    said = verb(repository, "suspend", "alice", "--reason", "CHG-1", fails=True).stderr
+
+    assert said == "error: `git commit` failed: it says nothing; a hook may have stopped it\n"
+    assert text(repository, "tasks/alice.yaml") == ALICE
+
+
+def test_in_a_folder_without_files_a_verb_says_where_to_look(tmp_path):
+    (tmp_path / "empty").mkdir()
+
+    said = CliRunner().invoke(app, ["new", "x", "--job", "hello", "--source", f"dir:{tmp_path / 'empty'}"])
+
+    assert said.exit_code == 1
+    assert "has no files; --source and --path name another place, `reconciler init` begins one" in said.stderr
