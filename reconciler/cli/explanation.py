@@ -120,7 +120,7 @@ def _change(event: Answer) -> str:
 def event_row(event: Answer) -> tuple[object, ...]:
     """Time, what, change, cause and message of an event."""
     what = event.get("path") or event.get("subject")
-    what = " ".join(part for part in (event["trigger"], event.get("path")) if part) if event.get("trigger") else what
+    what = " ".join(part for part in ("trigger", event.get("path")) if part) if event.get("trigger") else what
     number = f"#{event['attempt']}" if event.get("attempt") else ""
     change = " → ".join(part for part in (event.get("before"), event.get("after")) if part)
     cause = event.get("cause") or {}
@@ -128,9 +128,20 @@ def event_row(event: Answer) -> tuple[object, ...]:
         event.get("at"),
         f"{what}{number}",
         change,
-        " ".join(part for part in (cause.get("kind"), short(cause.get("reference")), cause.get("author")) if part),
+        " ".join(part for part in (cause.get("kind"), _reference(cause), cause.get("author")) if part),
         said(event.get("reason") or "", event.get("message") or ""),
     )
+
+
+def _reference(cause: Answer) -> str:
+    """What asked for a change: a commit or a call in short, what people named as it is."""
+    reference = cause.get("reference") or ""
+    return short(reference) if cause.get("kind") in {"commit", "observation"} else reference
+
+
+def event_subject(event: Answer) -> str:
+    """Whose change it is, as `namespace/name`."""
+    return "/".join(part for part in (event.get("namespace"), event.get("task") or event.get("trigger")) if part)
 
 
 def said(reason: str, message: str) -> str:

@@ -169,8 +169,11 @@ def events(
     reader = client.open_client(server, state)
     path = f"{client.task_path(reader, task)}/events" if task else "/events"
     found = list(client.pages(reader, path, limit))
-    columns = ("TIME", "WHAT", "CHANGE", "CAUSE", "MESSAGE")
-    return listed(output, found, columns, [explanation.event_row(each) for each in found])
+    columns = ("TIME", *(() if task else ("OF",)), "WHAT", "CHANGE", "CAUSE", "MESSAGE")
+    rows = [explanation.event_row(each) for each in found]
+    if task is None:
+        rows = [(time, explanation.event_subject(each), *rest) for each, (time, *rest) in zip(found, rows, strict=True)]
+    return listed(output, found, columns, rows)
 
 
 def listed(

@@ -132,6 +132,8 @@ def test_events_tell_what_changed_and_who_caused_it(invoke):
 
     assert 1 < len(of_carol) < len(everything)
     assert "Ada" in of_carol[1]
+    assert everything[0].split()[:3] == ["TIME", "OF", "WHAT"]
+    assert any("demo/grade-carol" in line for line in everything), "a list of all says whose each change is"
 
 
 def test_sources_definitions_and_revisions_are_listed(invoke):

@@ -109,3 +109,18 @@ def test_a_folder_revision_keeps_its_prefix():
 )
 def test_a_change_says_its_reason_one_time(reason, message, told):
     assert explanation.said(reason, message) == told
+
+
+def test_what_people_named_is_a_cause_in_full_and_a_commit_in_short(event):
+    told = [
+        event | {"cause": {"kind": kind, "reference": reference, "author": "Ada"}}
+        for kind, reference in (
+            ("trigger", "nightly@20261122T020000Z"),
+            ("commit", "c0ffee" * 6),
+        )
+    ]
+
+    assert [explanation.event_row(each)[3] for each in told] == [
+        "trigger nightly@20261122T020000Z Ada",
+        "commit c0ffeec0ff Ada",
+    ]
