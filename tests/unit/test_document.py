@@ -85,4 +85,6 @@ def test_a_failed_call_says_why():
     shown = fields(step("step1", StepPhase.FAILED, message="status 500"), task=record(TaskPhase.FAILED))
 
     assert shown["step_info"]["step1"]["api_status"]["api1"]["procmmsg"] == "step1 failed: status 500"
-    assert shown["process_msg"] == "step1 failed: status 500"
+    assert shown["process_msg"].startswith(
+        "step1 failed: status 500; to go on: `reconciler retry demo/grade-alice step1`"
+    )
