@@ -93,6 +93,8 @@ class Plan:
     `again` are the identities whose files waited for the end of a run that this plan brings: to be compared once more.
     `served` is the namespace that was given room last, "" if none was. `triggers` are those of which a task has ended,
     which others may wait for. `programs` are those of new pins, so that nobody has to read and compile these.
+
+    `entered` says how many take a place in each concurrency group with a limit.
     """
 
     actions: tuple[Action, ...] = ()
@@ -103,6 +105,7 @@ class Plan:
     triggers: frozenset[Identity] = frozenset()
     look: frozenset[Uid] = frozenset()
     freed: frozenset[str] = frozenset()
+    entered: Mapping[str, int] = field(default_factory=dict)
     programs: Mapping[tuple[str, ...], Program] = field(default_factory=dict, compare=False)
 
     @property

@@ -197,6 +197,11 @@ class Agenda:
         """The tasks that have a place in one of `groups` or stand in line for it, but for those that are left alone."""
         return [uid for uid in self._store.lines.rivals(groups) if uid not in self._quarantined]
 
+    def older(self, entered: Mapping[str, int], known: Collection[Uid]) -> list[Uid]:
+        """The tasks not `known` that are before those who take so many places in each group: in line the oldest is first."""
+        found = (uid for group, count in entered.items() for uid in self._store.lines.first([group], count))
+        return [uid for uid in found if uid not in known and uid not in self._quarantined]
+
     def _next_files(self) -> tuple[Identity, ...]:
         if not isinstance(self.desired, Complete):
             return ()

@@ -159,10 +159,11 @@ async def tick(loop: Loop, now: datetime) -> Plan:
 async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     """Decide about one scope, write it, and begin what it orders."""
     news = scope.news
-    asked, observed = _asked(news.changes, loop.widened(scope, now), now)
-    judged = loop.judge(news, observed, now)
-    planned = plan(loop.agenda.desired, observed.after(judged, now), now)
-    changes: list[Change] = [*asked, *judged, *planned.changes, *loop.agenda.activation(), *_source(news)]
+    written, observed, planned = _decided(loop, scope, now)
+    while older := loop.agenda.older(planned.entered, {*scope.tasks, *observed.snapshot.tasks}):
+        scope = replace(scope, tasks=tuple(dict.fromkeys([*scope.tasks, *older])))
+        written, observed, planned = _decided(loop, scope, now)
+    changes: list[Change] = [*written, *planned.changes, *loop.agenda.activation(), *_source(news)]
     committed = await loop.commit(changes, now)
     for pins, program in planned.programs.items():
         loop.programs.remember(pins, program)
@@ -175,6 +176,13 @@ async def turn(loop: Loop, scope: Scope, now: datetime) -> Plan:
     loop.ticks += 1
     loop.tell(committed)
     return planned
+
+
+def _decided(loop: Loop, scope: Scope, now: datetime) -> tuple[Sequence[TaskChange | TriggerChange], Observed, Plan]:
+    """What is written of the news, the slice of the world before it, and what happens next."""
+    asked, observed = _asked(scope.news.changes, loop.widened(scope, now), now)
+    judged = loop.judge(scope.news, observed, now)
+    return [*asked, *judged], observed, plan(loop.agenda.desired, observed.after(judged, now), now)
 
 
 async def one_by_one(loop: Loop, scope: Scope, now: datetime) -> Plan:

@@ -22,7 +22,7 @@ _WAITS = frozenset({QUEUED_FOR_GROUP, QUEUED_FOR_CAPACITY})
 _FIRST_TASKS = """SELECT uid FROM tasks WHERE "group" = ? AND "group" <> '' AND live = 1 AND entered = 0
   AND phase = 'created' AND held = '' AND behind = '' ORDER BY number LIMIT ?"""
 _FIRST_STEPS = """SELECT DISTINCT t.uid FROM steps s JOIN tasks t ON t.uid = s.uid
-  WHERE s."group" = ? AND s."group" <> '' AND s.reason = 'QueuedForGroup' AND t.phase = 'running' AND t.held = ''
+  WHERE s."group" = ? AND s."group" <> '' AND s.reason = 'QueuedForGroup' AND t.phase IN ('created', 'running') AND t.held = ''
   ORDER BY t.number LIMIT ?"""
 _RIVALS = """SELECT uid FROM tasks WHERE "group" IN (SELECT value FROM json_each(:groups)) AND "group" <> '' AND live = 1
   UNION SELECT uid FROM attempts WHERE job IN (SELECT value FROM json_each(:groups)) AND ended_at IS NULL
@@ -36,9 +36,9 @@ _TASKS_AHEAD = """SELECT count(*) FROM tasks WHERE "group" = ? AND "group" <> ''
   AND phase = 'created' AND held = '' AND behind = '' AND number < ?"""
 _STEPS_AHEAD = """SELECT s."group", count(*) FROM steps s JOIN tasks t ON t.uid = s.uid
   WHERE s."group" IN (SELECT value FROM json_each(?)) AND s."group" <> '' AND s.reason = 'QueuedForGroup'
-  AND t.phase = 'running' AND t.held = '' AND t.number < ? GROUP BY s."group" """
+  AND t.phase IN ('created', 'running') AND t.held = '' AND t.number < ? GROUP BY s."group" """
 _PARKED_AHEAD = """SELECT count(*) FROM steps s CROSS JOIN tasks t ON t.uid = s.uid
-  WHERE s.reason = 'QueuedForCapacity' AND t.namespace = ? AND t.phase = 'running' AND t.held = '' AND t.number < ?"""
+  WHERE s.reason = 'QueuedForCapacity' AND t.namespace = ? AND t.phase IN ('created', 'running') AND t.held = '' AND t.number < ?"""
 
 
 @dataclass(frozen=True, slots=True)

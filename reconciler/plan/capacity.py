@@ -1,30 +1,39 @@
 """Who gets room: starts and polls compete for the limits, oldest task first, the namespaces in turn.
 
 A namespace with less under way comes first; among equals the turn goes on from the one that was served last, so a
-long line in one namespace never holds up the others.
+long line in one namespace never holds up the others. In a concurrency group the oldest comes first whatever its
+namespace, each with the limit of its own definition: whoever finds no place keeps out all that come after it.
 """
 
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from reconciler.actions import Action, Claim, Verb
 from reconciler.observed import Limits
 from state.changes import StepAdvanced, TaskChange
 from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, REPLACED, Usage
 
+NOBODY: Mapping[str, float] = MappingProxyType({})
+
 
 def grant(
-    actions: Iterable[Action], usage: Usage, limits: Limits, served: str = ""
+    actions: Iterable[Action],
+    usage: Usage,
+    limits: Limits,
+    served: str = "",
+    waits: Mapping[str, float] = NOBODY,
 ) -> tuple[list[Action], list[Action]]:
     """(what goes ahead or is over, what found no room), the latter with the changes that make it wait in line.
 
-    `served` is the namespace that was given room last.
+    `served` is the namespace that was given room last; `waits` the age of the oldest task in the line of each group.
     """
     actions = list(actions)
     newer = _overtaken(actions)
     room = Room(usage, limits)
+    behind = _behind((action for action in actions if id(action) not in newer), room, waits)
     granted: list[Action] = []
     parked: list[Action] = []
     for action in _in_turn(actions, usage, served):
@@ -32,13 +41,36 @@ def grant(
             parked.append(replace(action, sign="~", what="held back: nothing is sent now", changes=(), order=None))
         elif (subject := newer.get(id(action))) is not None:
             granted.append(_away(action, f"replaced by {subject}"))
-        elif action.claim is None or room.take(action.claim):
+        elif action.claim is None or (id(action) not in behind and room.take(action.claim)):
             granted.append(action)
-        elif action.claim.policy == "skip" and (full := room.crowded(action.claim)):
+        elif action.claim.policy == "skip" and (full := room.crowded(action.claim) or behind.get(id(action))):
             granted.append(_away(action, full))
         else:
-            parked.append(_denied(action, room.want(action.claim)))
+            parked.append(_denied(action, room.want(action.claim, behind.get(id(action), ""))))
     return granted, parked
+
+
+def _behind(actions: Iterable[Action], room: "Room", tasks: Mapping[str, float]) -> Mapping[int, str]:
+    """By `id`: what finds no place in its group, or waits behind an older one that finds none, and the latter in words.
+
+    What some other limit keeps out anyway neither has a place nor keeps others out.
+    """
+    lines: dict[tuple[bool, str], list[tuple[Action, Claim]]] = {}
+    for action in actions:
+        claim = action.claim
+        if claim and claim.limit is not None and claim.begins and not room.narrow(claim):
+            lines.setdefault((bool(claim.driver), claim.group), []).append((action, claim))
+    found: dict[int, str] = {}
+    for line in lines.values():
+        taken, waits = 0, False
+        for action, claim in sorted(line, key=lambda each: _rank(each[0])):
+            older = not claim.driver and tasks.get(claim.group, math.inf) < _rank(action)
+            if waits or older or room.crowded(claim, taken):
+                found[id(action)] = f"others wait before it in the group {claim.group}"
+                waits = waits or claim.policy != "skip"
+            else:
+                taken += 1
+    return found
 
 
 def _sends(action: Action) -> bool:
@@ -106,8 +138,8 @@ class Room:
         self._runs = Counter(usage.runs)
 
     def take(self, claim: Claim) -> bool:
-        """Give the claim its room if there is any."""
-        if any(self._full(claim)):
+        """Give the claim, which has its place in its group, the rest of its room if there is any."""
+        if self.narrow(claim):
             return False
         if not claim.driver:
             self._runs[claim.group] += 1
@@ -118,36 +150,33 @@ class Room:
         self._groups[claim.group] += claim.begins
         return True
 
-    def want(self, claim: Claim) -> Want:
-        """Which limit is in the way of a claim that was not granted."""
-        if full := self.crowded(claim):
+    def want(self, claim: Claim, behind: str) -> Want:
+        """Which limit is in the way of a claim that was not granted; `behind` whom it waits, in words."""
+        if full := self.crowded(claim) or behind:
             return Want(QUEUED_FOR_GROUP, full, claim.group)
-        return Want(QUEUED_FOR_CAPACITY, next(self._full(claim)), "")
+        return Want(QUEUED_FOR_CAPACITY, self.narrow(claim), "")
 
-    def crowded(self, claim: Claim) -> str:
-        """Why there is no place for it in its group; "" if there is one."""
+    def crowded(self, claim: Claim, more: int = 0) -> str:
+        """Why there is no place for it in its group, once `more` have taken theirs; "" if there is one."""
         if claim.limit is None or not claim.begins:
             return ""
-        used = (self._groups if claim.driver else self._runs)[claim.group]
+        used = (self._groups if claim.driver else self._runs)[claim.group] + more
         if used < claim.limit:
             return ""
         if claim.driver:
             return f"the group {claim.group} is full: {used} of {claim.limit} calls"
         return f"the group {claim.group} is full: {used} of {claim.limit}"
 
-    def _full(self, claim: Claim) -> Iterator[str]:
-        """Each limit that leaves no room, in words."""
-        if full := self.crowded(claim):
-            yield full
+    def narrow(self, claim: Claim) -> str:
+        """Which limit of the operator leaves no room for it, in words; "" if none does."""
         limits = self._limits
         bounds = (
             (self._busy, limits.total, "in all"),
             (self._namespaces[claim.namespace], limits.namespace, f"in the namespace {claim.namespace}"),
             (self._drivers[claim.driver], limits.drivers.get(claim.driver), f"by the {claim.driver} driver"),
         )
-        for used, limit, where in bounds if claim.driver else ():
-            if limit is not None and used >= limit:
-                yield f"{used} of {limit} calls under way {where}"
+        full = (each for each in bounds if claim.driver and each[1] is not None and each[0] >= each[1])
+        return next((f"{used} of {limit} calls under way {where}" for used, limit, where in full), "")
 
 
 def _in_turn(actions: Iterable[Action], usage: Usage, served: str) -> Iterator[Action]:

@@ -1,22 +1,23 @@
 """Tasks with a concurrency group: who of them begins, waits in line, is skipped, or makes room for a newer one.
 
 A task has its place in its group from its begin to its end, whatever it does in between; so a group never has more
-than its limit. In line the oldest comes first. What `policy` says is for a task that comes to a full group for the
+than its limit. In line the oldest comes first, each with the limit of its own definition. What `policy` says is for a task that comes to a full group for the
 first time: one that has begun before (and was opened again by a commit) waits.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from definitions.program import Rule
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
 from reconciler.plan.beginning import started
+from reconciler.position import locate
 from state.changes import TaskAdvanced
-from state.phases import Signal, TaskPhase
+from state.phases import STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, TaskRecord, Uid
 from state.room import QUEUED_FOR_GROUP, REPLACED
 
@@ -25,18 +26,25 @@ PLAN = Cause("plan")
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """What becomes of those in line, and who of them is to be looked at again together with all others of its group."""
+    """What becomes of those in line, and who of them is to be looked at again together with all others of its group.
+
+    `waits` is the age of the oldest that stays in the line of each group.
+    """
 
     actions: tuple[Action, ...] = ()
     look: frozenset[Uid] = frozenset()
+    waits: Mapping[str, float] = field(default_factory=dict)
 
 
 def turns(observed: Observed, now: datetime) -> Turns:
     """Decide about the tasks of `observed` that stand in line for a group."""
+    groups = dict.fromkeys(record.group for record in _records(observed) if standing(record))
+    if not groups:
+        return Turns()
     desk = _Desk(observed, now)
-    for group in dict.fromkeys(record.group for record in _records(observed) if standing(record)):
+    for group in groups:
         desk.serve(group)
-    return Turns(tuple(desk.actions), frozenset(desk.look))
+    return Turns(tuple(desk.actions), frozenset(desk.look), desk.waits)
 
 
 def standing(record: TaskRecord) -> bool:
@@ -60,14 +68,16 @@ class _Desk:
         self.used = Counter(observed.snapshot.usage.runs)
         self.actions: list[Action] = []
         self.look: set[Uid] = set()
+        self.waits: dict[str, float] = {}
+        self.inner = _waiting_inside(observed)
 
     def serve(self, group: str) -> None:
         members = sorted((each for each in _records(self.observed) if each.group == group and each.live), key=_age)
         gone = {record.uid for record in self._replace(members)}
-        blocked = False
         for record in members:
-            if standing(record) and record.uid not in gone:
-                blocked = self._turn(record, blocked=blocked) or blocked
+            older = group in self.waits or self.inner.get(group, math.inf) < _age(record)
+            if standing(record) and record.uid not in gone and self._turn(record, blocked=older):
+                self.waits.setdefault(group, _age(record))
 
     def _turn(self, record: TaskRecord, *, blocked: bool) -> bool:
         """Serve the next in line; whether it stays there. `blocked`: an older one stays."""
@@ -103,6 +113,17 @@ class _Desk:
     def _do(self, sign: Sign, record: TaskRecord, signal: Signal, reason: str, message: str, what: str) -> None:
         change = TaskAdvanced(record.uid, signal, PLAN, reason, message)
         self.actions.append(Action(sign, record.uid, f"{record.namespace}/{record.name}", what, (change,)))
+
+
+def _waiting_inside(observed: Observed) -> dict[str, float]:
+    """By group: the age of the oldest task in which a workflow waits for its place."""
+    found: dict[str, float] = {}
+    for task in observed.snapshot.tasks.values():
+        if task.record.phase in STARTING_TASKS and not task.record.held:
+            for row in task.steps.values():
+                if row.reason == QUEUED_FOR_GROUP and locate(observed.program(task.record), row.path).unit is None:
+                    found[row.group] = min(found.get(row.group, math.inf), _age(task.record))
+    return found
 
 
 def _records(observed: Observed) -> Iterator[TaskRecord]:

@@ -5,6 +5,7 @@ slices share; and once a plan is written, what it sends is under way, and those 
 at again (`again`, `look`, `freed`), planning again gives nothing.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import cast
@@ -49,7 +50,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     observed = observed.after(Plan(ends).changes, now)
     tasks = observed.snapshot.tasks.values()
     moves = [move for task in tasks for move in _moves(task, observed, task.record.uid in spoken, now)]
-    granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served)
+    granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served, line.waits)
     first = tuple(begun(observed, granted, now))
     before = (*files.actions, *fired.actions, *(each.action for each in repins), *controls, *line.actions, *ends)
     moved = (*first, *granted, *(action for action in parked if action.changes))
@@ -63,6 +64,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
         triggers=frozenset(_waited_for(observed, granted)),
         look=line.look | frozenset(_unfinished(granted, parked)),
         freed=frozenset(_freed(observed, (*before, *granted))),
+        entered=Counter(_entered(observed, (*line.actions, *granted))),
         programs={**files.programs, **fired.programs, **repinned},
     )
 
@@ -188,6 +190,17 @@ def _freed(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
             elif isinstance(change, StepAdvanced):
                 row = task.steps.get(change.path)
                 yield from {change.group or "", row.group if row and row.holds else ""} - {""}
+
+
+def _entered(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
+    """The group of each task, workflow and attempt that takes a place where there are only so many."""
+    for action in actions:
+        if action.claim and action.claim.begins and action.claim.limit is not None and action.sign == ">":
+            yield action.claim.group
+        elif action.claim is None and action.sign == ">":
+            record = observed.snapshot.tasks[action.uid].record
+            starts = any(isinstance(c, TaskAdvanced) and c.signal in {Signal.START, None} for c in action.changes)
+            yield from [record.group] if record.group and starts else []
 
 
 def _awaited(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:

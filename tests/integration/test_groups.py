@@ -102,6 +102,24 @@ def test_deployments_of_one_target_follow_each_other_and_say_how_many_are_before
     assert target.most == 2  # one of each target
 
 
+def test_a_commit_that_raises_the_limit_lets_nobody_overtake_who_waits_with_the_lower_one(tmp_path, target):
+    source = repository(tmp_path, target, "queue")
+    source.write("job.yaml", job("free", f"http: {{url: {target.url}/deploy, query: {{task: free}}}}"))
+    source.commit("One", one=deployment("one"), two=deployment("two"))
+    with Controller(source.folder, tmp_path / "state") as controller:
+        controller.until(lambda: target.begun == ["one"])
+        source.write("deploy.yaml", workflow("queue").replace("limit: 1", "limit: 3"))
+        source.commit("More at a time", three=deployment("three"), free=task("free", "job: free"))
+        controller.until(lambda: "free" in target.begun)
+        waits = controller.reaches("three", "created").record
+        target.go.set()
+        for name in ("one", "two", "three"):
+            controller.reaches(name, "finished")
+
+    assert (waits.reason, waits.message) == ("QueuedForGroup", "others wait before it in the group deploy to main")
+    assert [each for each in target.begun if each != "free"] == ["one", "two", "three"]
+
+
 def test_a_newer_deployment_of_a_target_takes_the_place_of_the_older_one(tmp_path, target):
     source = repository(tmp_path, target, "replace")
     source.commit("One", one=deployment("one"))

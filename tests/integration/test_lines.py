@@ -76,6 +76,14 @@ def test_a_step_knows_how_many_steps_of_older_tasks_and_of_its_own_wait_before_i
     assert store.lines.first(["api"], 9) == [uid("old"), uid("new")]
 
 
+def test_a_task_that_has_not_begun_may_stand_in_line_with_its_first_step(store, reader):
+    store.commit([admitted(task("old")), queued("old", "x", "api"), queued("old", "y")], START)
+    store.commit([admitted(task("new")), queued("new", "x", "api"), queued("new", "y")], START)
+
+    assert reader.task("demo", "new").lines == {"x": Line(1), "y": Line(1)}
+    assert store.lines.first(["api"], 9) == [uid("old"), uid("new")]
+
+
 def test_what_waits_in_another_namespace_or_is_suspended_is_not_before_it(store, reader):
     store.commit(begun(task("far", namespace="other")), START)
     far = task("far", namespace="other").uid

@@ -122,6 +122,36 @@ def test_a_full_group_has_a_reason_of_its_own():
     assert (change.reason, change.message) == ("QueuedForGroup", "the group demo/ask is full: 1 of 1 calls")
 
 
+def test_nobody_takes_a_place_in_a_group_where_an_older_one_of_any_namespace_waits():
+    old = start("old", rank=1, limit=1, group="main", namespace="z")
+    new = start("new", rank=2, limit=9, group="main", namespace="a")
+    skips = replace(away("skips", "skip", rank=3), claim=Claim("a", "http", "main", 9, 3, policy="skip"))
+
+    assert granted(new, old, usage=Usage(groups={"main": 1}, namespaces={"z": 1})) == []
+    assert granted(new, old, usage=Usage(namespaces={"z": 1})) == ["new", "old"], "there is a place for both"
+    assert granted(
+        start("new", rank=2, limit=1, group="main", namespace="a"), old, usage=Usage(namespaces={"z": 1})
+    ) == ["old"]
+    assert told(old, skips, usage=Usage(groups={"main": 1})) == [
+        "skips skipped: others wait before it in the group main",
+        "old queued: the group main is full: 1 of 1 calls",
+    ]
+
+
+def test_who_is_kept_out_by_another_limit_keeps_nobody_out_of_its_group():
+    old = start("old", rank=1, limit=1, group="main", namespace="z")
+    new = start("new", rank=2, limit=1, group="main", namespace="a")
+
+    assert granted(old, new, usage=Usage(namespaces={"z": 1}), limits=Limits(namespace=1)) == ["new"]
+
+
+def test_a_workflow_in_a_workflow_takes_no_place_before_an_older_task_in_line():
+    enters = start("t", rank=2, driver="", group="main", limit=3)
+
+    assert [each.uid for each in grant([enters], IDLE, FREE, waits={"main": 1})[0]] == []
+    assert [each.uid for each in grant([enters], IDLE, FREE, waits={"main": 3})[0]] == ["t"]
+
+
 def test_a_poll_takes_no_second_place_in_its_group():
     poll = start("poll", rank=1, begins=False)
 
