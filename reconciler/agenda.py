@@ -5,25 +5,32 @@ never state.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import structlog
 
 from definitions.desired import Complete, Desired, Unavailable
 from reconciler.actions import Plan
 from reconciler.inbox import News
 from reconciler.observed import Limits
 from reconciler.plan.triggers import CLOCK_BACK
-from state.changes import Activated, Change
-from state.records import Identity, TaskSnapshot, TriggerRecord, Uid
+from state.changes import Activated, AttemptAdvanced, Change, StepAdvanced
+from state.phases import StepPhase
+from state.records import Cause, Identity, TaskSnapshot, TriggerRecord, Uid
 from state.store import Store
 
 SLICE = 1000
 """Task files compared, and tasks woken, in one tick: a revision that brings more is worked off in several."""
 IN_LINE = 16
 """Tasks that are asked in one tick for a place in one group of workflows."""
+SET_BACK = timedelta(minutes=1)
+"""A clock that went back by more is noticed: whoever sleeps by it would sleep so much longer."""
 _BREATH = timedelta(seconds=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+log = structlog.get_logger("reconciler.agenda")
 
 
 class Agenda:
@@ -39,6 +46,7 @@ class Agenda:
         self._single = 0  # so many of them come one at a time
         self._changed: set[str] = set()
         self._clock = _LONG_AGO  # the latest time that was told
+        self._sleepers: dict[Uid, timedelta] = {}  # by how much they would sleep too long
         self._activation: Activated | None = None
         self._dirty: OrderedDict[Uid, None] = OrderedDict()
         self._parked: OrderedDict[Uid, None] = OrderedDict()
@@ -47,8 +55,12 @@ class Agenda:
         self._quarantined: set[Uid] = set()
         self._quarantined_triggers: set[Identity] = set()
 
-    def start(self, now: datetime) -> None:
-        """Everything that is not over is looked at once: that is the whole of recovery."""
+    def start(self, now: datetime, last: datetime | None = None) -> None:
+        """Everything that is not over is looked at once: that is the whole of recovery.
+
+        `last` is when a controller of this state was last seen to live, by the same clock.
+        """
+        self._clock = last or _LONG_AGO
         self._remember([*self._store.live(), *self._store.unfinished()])
         self._remember(attempt.uid for attempt in self._store.uncleaned())
         self.next_wake = now
@@ -58,7 +70,9 @@ class Agenda:
         """Another tick would find something to do at once."""
         in_line = self._untried and self._parked
         known = isinstance(self.desired, Complete)
-        return bool(self._dirty or self._freed or in_line or (known and (self._files or self._triggers)))
+        return bool(
+            self._dirty or self._freed or self._sleepers or in_line or (known and (self._files or self._triggers))
+        )
 
     @property
     def empty(self) -> bool:
@@ -76,6 +90,7 @@ class Agenda:
             self.desired = self._with_hold(news.desired)
             self.next_wake = now  # a trigger may have become due while there was nothing to tell what it makes
         self._note_clock(now)
+        self._wake_earlier(news)
         self._triggers.update(dict.fromkeys(news.triggers))
         self._changed |= news.changed
         self._activation = news.activation or self._activation
@@ -168,11 +183,27 @@ class Agenda:
         return woken
 
     def _note_clock(self, now: datetime) -> None:
-        """After a clock that was far ahead has been put right, what it decided too early is looked at again."""
-        if now + CLOCK_BACK < self._clock:
+        """After a clock that was far ahead has been put right, what it decided too early is looked at again.
+
+        Whoever sleeps is to sleep no longer than was meant, but for times that a definition names.
+        """
+        if now + SET_BACK < self._clock:
+            back = self._clock - now
             self._triggers.update(dict.fromkeys(self._store.early_triggers(now + CLOCK_BACK)))
-            self._clock = now
+            for uid in self._store.sleeping(now):
+                self._sleepers[uid] = self._sleepers.get(uid, timedelta()) + back
+            log.warning(
+                "the clock went back; polls and retries keep their intervals", seconds=round(back.total_seconds())
+            )
+            self._clock = self.next_wake = now
         self._clock = max(self._clock, now)
+
+    def _wake_earlier(self, news: News) -> None:
+        """The times of those who would sleep too long, as changes of the next turn."""
+        some = {uid: self._sleepers.pop(uid) for uid in list(self._sleepers)[:SLICE]}
+        for uid, task in self._store.snapshot(some).tasks.items() if some else ():
+            news.changes += _earlier(task, some[uid])
+            news.tasks.append(uid)
 
     def _next_dirty(self) -> list[Uid]:
         return [self._dirty.popitem(last=False)[0] for _ in range(min(SLICE, len(self._dirty)))]
@@ -214,6 +245,17 @@ class Agenda:
         self._single = max(0, self._single - 1)
         found = [self._triggers.popitem(last=False)[0] for _ in range(count)]
         return tuple(identity for identity in found if identity not in self._quarantined_triggers)
+
+
+def _earlier(task: TaskSnapshot, back: timedelta) -> Iterator[AttemptAdvanced | StepAdvanced]:
+    """The same task with the times that follow from an interval moved by `back`; what a wait is for stays as it is."""
+    uid, cause = task.record.uid, Cause("timer", message="the clock went back")
+    for path, attempt in task.attempts.items():
+        if attempt.wake_at and not attempt.ended:
+            yield AttemptAdvanced(uid, path, None, cause, message=attempt.message, wake_at=attempt.wake_at - back)
+    for path, step in task.steps.items():
+        if step.wake_at and step.phase is StepPhase.RETRYING:
+            yield StepAdvanced(uid, path, None, cause, step.reason, step.message, wake_at=step.wake_at - back)
 
 
 def _later(wake: datetime | None, now: datetime) -> datetime | None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -127,7 +127,7 @@ class _Controller:
     def _begin(self, now: datetime) -> None:
         """Take up everything that an earlier controller left, first of all what nobody will ask about again."""
         self._hold_back(now)
-        self.loop.agenda.start(now)
+        self.loop.agenda.start(now, self._last_beat())
         left = [Order(Verb.CLEAN, attempt, "", "") for attempt in self.store.uncleaned()]
         self.loop.dispatch.begin(left, now)
 
@@ -216,6 +216,13 @@ class _Controller:
         while True:
             self._write_heart()
             await asyncio.sleep(HEARTBEAT)
+
+    def _last_beat(self) -> datetime | None:
+        """When the controller before this one was last alive, by its clock; None if nobody knows."""
+        try:
+            return datetime.fromtimestamp((self.folder / "heartbeat").stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     def _write_heart(self) -> None:
         dispatch = self.loop.dispatch

@@ -53,6 +53,10 @@ class Questions:
         rest = rows[len(ready) :]
         return ready, from_microseconds(rest[0][1]) if rest else None
 
+    def sleeping(self, now: datetime) -> list[Uid]:
+        """The tasks whose wake-up time has not come, in no order."""
+        return self._column("SELECT uid FROM wakes WHERE at > ?", to_microseconds(now))
+
     def live(self) -> list[Uid]:
         """The tasks that are not over, in the order of their admission."""
         return self._column("SELECT uid FROM tasks WHERE live = 1 ORDER BY number")

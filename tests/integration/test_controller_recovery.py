@@ -3,14 +3,17 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from state.inspection import inspect
 from state.phases import AttemptPhase
+from state.rows import NEVER
 from tests.controllers import COMMAND, Controller, found, job, run_until_idle, task, wait_for
 from tests.loopback import Loopback, Request, answer
 from tests.repositories import Repository
@@ -138,6 +141,38 @@ def test_a_definition_that_changes_during_the_downtime_does_not_reach_what_has_b
 
     assert found(tmp_path / "state", "one").record.phase.value == "finished"
     assert target.requests[-1].path == "/ok"
+
+
+def test_a_clock_that_is_put_back_before_a_start_stalls_no_poll(tmp_path, repository, target):
+    def gate(request: Request, connection) -> None:
+        answer(200, {"open": len(target.requests) > 1})(request, connection)
+
+    def polls(controller: Controller) -> bool:
+        one = controller.found("one")
+        return bool(one and "job" in one.attempts and one.attempts["job"].phase is AttemptPhase.POLLING)
+
+    target.routes["/gate"] = gate
+    repository.write("wait.yaml", job("wait", f"http: {{url: {target.url}/gate}}", "until: result.open\nevery: 2s"))
+    repository.commit(one=task("one", "job: wait"))
+    state, day = tmp_path / "state", 86_400
+    with Controller(repository.folder, state) as controller:
+        controller.until(lambda: polls(controller))
+        controller.kill()
+    with closing(sqlite3.connect(state / "state.db")) as connection, connection:  # as if it had run a day later
+        for statement in (
+            "UPDATE attempts SET wake_at = wake_at + :day, deadline = deadline + :day",
+            "UPDATE tasks SET deadline = deadline + :day, expected_finish = expected_finish + :day",
+            f"UPDATE tasks SET due = coalesce(expected_finish, deadline, {NEVER})",
+            "UPDATE wakes SET at = at + :day",
+        ):
+            connection.execute(statement, {"day": day * 1_000_000})
+    os.utime(state / "heartbeat", (time.time() + day, time.time() + day))
+
+    ended = run_until_idle(repository.folder, state)
+
+    assert ended.process.returncode == 0
+    assert "the clock went back" in ended.text
+    assert found(state, "one").record.phase.value == "finished"
 
 
 def test_a_plain_post_whose_reply_was_lost_is_held_and_never_sent_again(tmp_path, repository, target):

@@ -8,15 +8,16 @@ import pytest
 
 from definitions.desired import Complete, Unavailable
 from reconciler.actions import Plan, Verb
-from reconciler.agenda import SLICE, Agenda
+from reconciler.agenda import SET_BACK, SLICE, Agenda
 from reconciler.drivers.protocol import Ended
 from reconciler.inbox import News
 from reconciler.judgement import Report
 from reconciler.observed import Limits
-from state.changes import Activated
-from state.records import AttemptRecord, Identity, Snapshot, SourceRecord, TaskSnapshot, Uid
+from state.changes import Activated, AttemptAdvanced, StepAdvanced
+from state.phases import StepPhase
+from state.records import AttemptRecord, Identity, Snapshot, SourceRecord, StepRecord, TaskSnapshot, Uid
 from tests.definition_files import GOOD, Shelf
-from tests.histories import task, trigger
+from tests.histories import attempt, task, trigger
 from tests.stage import START
 
 TOTAL = Limits(total=2)
@@ -57,6 +58,12 @@ class Wakes:
     def early_triggers(self, time: datetime) -> list[Identity]:
         return [identity for identity, at in self.times.items() if at > time]
 
+    def sleeping(self, now: datetime) -> list[Uid]:
+        return [uid for uid, at in self.wakes.items() if at > now]
+
+    def snapshot(self, uids: Iterable[Uid]) -> Snapshot:
+        return Snapshot({uid: asleep(uid, self.wakes[uid]) for uid in uids})
+
     def live(self) -> list[Uid]:
         return self.running
 
@@ -65,6 +72,17 @@ class Wakes:
 
     def uncleaned(self) -> list[AttemptRecord]:
         return []
+
+
+def asleep(uid: Uid, until: datetime) -> TaskSnapshot:
+    """A task with an attempt that waits for its next poll, a step that waits for its retry, and one for a date."""
+    steps = {
+        "a": StepRecord(uid, "a", StepPhase.RUNNING, attempt=1),
+        "b": StepRecord(uid, "b", StepPhase.RETRYING, "Retry", "code 1", wake_at=until),
+        "c": StepRecord(uid, "c", StepPhase.RUNNING, wake_at=until),
+    }
+    polled = attempt(uid, "a", wake_at=until, message="not yet")
+    return TaskSnapshot(replace(task(str(uid)), uid=uid), steps, {"a": polled})
 
 
 @pytest.fixture
@@ -369,6 +387,46 @@ def test_a_clock_that_went_far_back_brings_what_was_decided_ahead_of_it(agenda, 
     store.times = {NIGHTLY: START + timedelta(days=3653)}
 
     assert agenda.next(News(), TOTAL, START)[2] == (NIGHTLY,)
+
+
+@pytest.mark.parametrize("started", [True, False], ids=["while it runs", "before a start"])
+def test_who_sleeps_by_a_clock_that_went_back_sleeps_no_longer_than_was_meant(agenda, store, started):
+    day, soon = timedelta(days=1), timedelta(seconds=5)
+    store.wakes = {Uid("asleep"): START + day + soon}
+    if started:
+        agenda.next(News(), TOTAL, START + day)
+    else:
+        agenda.start(START, START + day)
+    news = News()
+
+    tasks, _, _ = agenda.next(news, TOTAL, START)
+
+    assert "asleep" in tasks
+    polled, retried = news.changes
+    assert isinstance(polled, AttemptAdvanced) and isinstance(retried, StepAdvanced)
+    assert (polled.path, polled.signal, polled.message, polled.wake_at) == ("a", None, "not yet", START + soon)
+    assert (retried.path, retried.signal, retried.reason, retried.wake_at) == ("b", None, "Retry", START + soon)
+    later = News()
+    agenda.next(later, TOTAL, START + soon)
+    assert later.changes == []
+
+
+def test_many_who_sleep_too_long_are_woken_in_slices(agenda, store):
+    store.wakes = dict.fromkeys(uids(SLICE + 1), START + timedelta(days=2))
+    agenda.start(START, START + timedelta(days=1))
+    first, second = News(), News()
+    agenda.next(first, TOTAL, START)
+    assert agenda.pressing
+    agenda.next(second, TOTAL, START)
+    assert (len(first.changes), len(second.changes)) == (2 * SLICE, 2)
+
+
+def test_a_clock_that_is_put_right_by_a_little_changes_nothing(agenda, store):
+    store.wakes = {Uid("asleep"): START + timedelta(hours=1)}
+    agenda.start(START, START + SET_BACK)
+    news = News()
+    agenda.next(news, TOTAL, START)
+    assert news.changes == []
 
 
 def test_the_moment_of_a_decision_about_an_older_database_is_remembered(agenda):
