@@ -34,6 +34,8 @@ def waiting(folder: Path) -> list[Request]:
 
 def _read(file: Path) -> Request | None:
     try:
+        if not file.is_file():
+            raise ValueError("this is no plain file")  # and a pipe would keep the loop waiting for good
         value = json.loads(file.read_text(encoding="utf-8"))
         selection = value["selection"]
         if isinstance(selection, str) and selection not in {"all", "none"}:

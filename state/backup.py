@@ -21,7 +21,6 @@ from state.rows import ForeignRow
 from state.soundness import counters
 from state.wal import log_of
 
-_DRAFT = "state.db.restored"
 _ABANDONED = 3600.0
 """Seconds after which nobody writes any more to an unfinished copy that has not changed."""
 _OF_WRITING = {
@@ -75,12 +74,11 @@ def restore(source: Path, state: Path, *, mark: str = "") -> Copy:
     folder.prepare()
     folder.lock()
     try:
-        draft = folder.path / _DRAFT
-        _sweep(folder)
+        folder.sweep()
         with _put_back_nothing(source, state):
-            _copy(source, draft, mark=mark or f"restored from {source.name}")
+            _copy(source, folder.draft, mark=mark or f"restored from {source.name}")
         kept = _set_aside(folder.database)
-        draft.replace(folder.database)
+        folder.draft.replace(folder.database)
         sync_folder(folder.path)
     except OSError as error:
         raise NotWritable(f"{folder.database} cannot be replaced: {error}") from error
@@ -115,12 +113,6 @@ def _put_back_nothing(source: Path, state: Path) -> Iterator[None]:
         raise Damaged(
             f"{source} is no backup that can be restored: {error.what}. Nothing in {state} was changed"
         ) from error
-
-
-def _sweep(folder: StateFolder) -> None:
-    """Drafts of restores that were killed; only who has the lock may."""
-    for draft in folder.path.glob(f"{_DRAFT}*"):
-        draft.unlink()
 
 
 def _copy(source: Path, target: Path, *, mark: str) -> None:

@@ -30,6 +30,7 @@ class StateFolder:
         self.database = path / "state.db"
         self.logs = path / "logs"
         self.requests = path / "requests"
+        self.draft = path / "state.db.restored"  # of a database that is to be put in place
         self._lock: int | None = None
         self._note: int | None = None
         self._used: list[tuple[Path, os.stat_result]] = []
@@ -68,6 +69,12 @@ class StateFolder:
     def locked(self) -> bool:
         """Whether this process is the controller of the folder."""
         return self._lock is not None
+
+    def sweep(self) -> None:
+        """Remove what restores that were killed have left; only who has the lock may."""
+        with suppress(OSError):
+            for draft in self.path.glob(f"{self.draft.name}*"):
+                draft.unlink()
 
     def know_files(self) -> None:
         """From here on the database, its log and the lock are these files and no others: see `require_same_files`."""

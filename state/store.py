@@ -101,6 +101,7 @@ class Store(Questions):
         folder.lock(wait)
         try:
             with translated(folder.database):
+                folder.sweep()
                 store = cls(folder, _opened(folder), cached)
                 store._begin(new_name)
         except BaseException:

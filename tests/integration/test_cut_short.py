@@ -121,5 +121,4 @@ def test_a_restore_that_is_killed_leaves_a_database_that_is_whole_or_held(folder
     store.close(keep_wal=False)
     assert (names == {"a", "b"}) is not bool(store.held)
     assert inspect(folder) == []
-    restore(tmp_path / "copy.db", folder)
     assert not list(folder.glob("state.db.restored*"))

@@ -1,6 +1,7 @@
 """Request files: read in their order, put aside when unreadable, and about unadopted tasks only."""
 
 import json
+import os
 
 import pytest
 
@@ -51,6 +52,17 @@ def test_a_request_that_cannot_be_read_is_put_aside_and_the_others_count(tmp_pat
     assert [each.selection for each in found] == [frozenset({"demo/alice"})]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["1.unreadable", "2.json"]
     assert waiting(tmp_path) == found
+
+
+def test_a_request_that_is_no_plain_file_is_put_aside_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "1.json")
+    (tmp_path / "2.json").mkdir()
+    write(tmp_path, "3.json", {"selection": "all"})
+
+    found = waiting(tmp_path)
+
+    assert [each.file.name for each in found] == ["3.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1.unreadable", "2.unreadable", "3.json"]
 
 
 @pytest.mark.parametrize(
