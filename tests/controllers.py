@@ -141,6 +141,11 @@ class Controller:
         except (ConnectionError, OSError):
             return None
 
+    def text_of(self, path: str) -> str:
+        """The whole body of a GET of `path` below /api/v1, also of one that follows something to its end."""
+        with urlopen(f"{self.api['address']}/api/v1{path}", timeout=30) as response:
+            return str(response.read().decode())
+
     # -- over the database -------------------------------------------------------------------------------------------
 
     def found(self, name: str, namespace: str = "default") -> TaskSnapshot | None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sqlite3
+import subprocess
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,7 @@ class TestEngine:
     def __init__(self, address: str) -> None:
         self.address = address
         self.mark = uuid.uuid4().hex[:12]
-        self.client = docker.APIClient(base_url=address, version="auto", timeout=60)
+        self.client = docker.APIClient(base_url=address, version="auto", timeout=30)
         self.drivers: list[ContainerDriver] = []
         self.owner = uuid.uuid4().hex
         self._target: dict[str, Any] | None = None
@@ -68,6 +71,7 @@ class TestEngine:
             "Image": image,
             "Cmd": list(command) or ["sleep", "600"],
             "Labels": {MARK: self.mark, **(labels or {})},
+            "StopSignal": "SIGKILL",
             "HostConfig": {"Init": False, **host},
         }
         made = self.client.create_container_from_config(config, host.pop("name", None))["Id"]
@@ -119,6 +123,60 @@ class TestEngine:
         for label in (f"{MARK}={self.mark}", f"reconciler.dev/controller={self.owner}"):
             for each in self.client.containers(all=True, filters={"label": label}):
                 self.client.remove_container(each["Id"], force=True, v=True)
+
+
+class OwnEngine:
+    """An engine that nobody else uses, so that a test may stop, kill and start it. Started by the scripts in ENGINES."""
+
+    def __init__(self, name: str) -> None:
+        folder = Path(os.environ.get("ENGINES", str(Path(__file__).parents[2] / "shared" / "engines")))
+        self._up = folder / "docker-up"
+        self._name = name
+        if not self._up.exists():
+            reason = f"no engine of our own: there is no {self._up} (ENGINES)"
+            if os.environ.get("NEEDS_ENGINE"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        self.address = self.up()
+
+    def up(self) -> str:
+        """Start it unless it runs; its address."""
+        environ = {**os.environ, "ENGINE": self._name}
+        said = subprocess.run(
+            ["bash", self._up], env=environ, check=True, stdout=subprocess.PIPE, text=True, timeout=60
+        )
+        return said.stdout.partition("DOCKER_HOST=")[2].strip()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; TERM and KILL are waited for."""
+        folder = socket_of(self.address).parent
+        files = [folder / "dockerd.pid", folder / "exec" / "containerd" / "containerd.pid"]
+        pids = [int(file.read_text()) for file in files]
+        os.kill(pids[0], number)
+        if number in {signal.SIGTERM, signal.SIGKILL}:
+            deadline = time.monotonic() + 30
+            while not all(map(_gone, pids)):
+                assert time.monotonic() < deadline, "the engine does not end"
+                time.sleep(0.05)
+            for file in (*files, folder / "pid" / "dockerd"):
+                file.unlink(missing_ok=True)  # a number that nobody has waited for seems to run
+
+    def restart(self, number: signal.Signals) -> None:
+        """End it by a signal and start it anew."""
+        self.send(number)
+        self.up()
+
+    def down(self) -> None:
+        """Stop it and its containers; its images stay for the next time."""
+        down = self._up.with_name("docker-down")
+        subprocess.run(["bash", down], env={**os.environ, "ENGINE": self._name}, check=True, timeout=60)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except OSError:
+        return True
 
 
 def socket_of(address: str) -> Path:

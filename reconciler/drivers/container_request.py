@@ -119,7 +119,7 @@ def spec_hash(call: Call) -> str:
     return hashlib.sha256(json.dumps(dict(call.request), sort_keys=True).encode(errors="replace")).hexdigest()[:32]
 
 
-def run_config(run: ContainerRun, call: Call, log_size: int) -> dict[str, Any]:
+def run_config(run: ContainerRun, call: Call, grace: float, log_size: int) -> dict[str, Any]:
     """The container that is made, as the engine's API wants it. Raises ValueError."""
     labels = {**run.labels, **call.labels, CALL: call.call_key, SPEC: spec_hash(call)}
     host: dict[str, Any] = {
@@ -135,6 +135,7 @@ def run_config(run: ContainerRun, call: Call, log_size: int) -> dict[str, Any]:
         "Image": run.image,
         "Env": [f"{key}={each}" for key, each in run.env.items()],
         "Labels": labels,
+        "StopTimeout": max(0, round(grace)),
         "HostConfig": host,
     }
     config |= {"Cmd": _list(run.command)} if run.command is not None else {}

@@ -119,7 +119,7 @@ class Containers:
 
     async def _made(self, piece: Piece) -> dict[str, Json]:
         """The handle of the container, made now or by an earlier try. Raises EngineError, Foreign, ValueError."""
-        config = run_config(piece.run, piece.call, self._log_limit)
+        config = run_config(piece.run, piece.call, piece.grace, self._log_limit)
         if piece.run.pull == "always":
             await self._pull(piece)
         try:

@@ -1,0 +1,234 @@
+"""Engines that stop, are killed, stand still and come back, and several of them at once."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from state.phases import AttemptPhase
+from tests.calls import answered, make_call
+from tests.controllers import Controller, found, job, run_until_idle, task
+from tests.e2e.test_kills import allow
+from tests.engines import IMAGE, OwnEngine, TestEngine, definitions_in
+
+ENDS = [signal.SIGTERM, signal.SIGKILL]
+WORK = 'echo "$0 $(hostname) began" >>/shared/count; sleep 1.2; echo "$0 $(hostname) ended" >>/shared/count'
+
+
+@pytest.fixture(scope="module")
+def own():
+    made = OwnEngine("b")
+    yield made
+    made.down()
+
+
+@pytest.fixture
+def engine(own):
+    own.up()
+    made = TestEngine(own.address)
+    yield made
+    own.up()
+    made.close()
+
+
+def exec_call(engine, folder, name):
+    target = engine.target(binds=[f"{folder}:/shared"])
+    block = {"exec": ["sh", "-c", WORK, name], "in": {"ids": [target["id"]]}, "target": target, "grace": 0.5}
+    return make_call(block, key=f"{engine.mark}/{name}/-/1")
+
+
+def run_call(engine, folder, name):
+    mounts = [{"source": str(folder), "target": "/shared", "readOnly": False}]
+    run = {"image": IMAGE, "command": ["sh", "-c", WORK, name], "mounts": mounts}
+    return make_call({"run": run, "on": ["here"], "grace": 0.5}, key=f"{engine.mark}/{name}/-/1")
+
+
+async def settle(driver, call, seen: Observation, seconds: float = 40.0) -> Observation:
+    async with asyncio.timeout(seconds):
+        while isinstance(seen, Running):
+            await asyncio.sleep(min(seen.look_again, 0.2))
+            seen = await driver.observe(call, seen.handle)
+    return seen
+
+
+def count(folder) -> Counter[str]:
+    file = folder / "count"
+    return Counter(line.split()[-1] for line in file.read_text().splitlines()) if file.exists() else Counter()
+
+
+@pytest.mark.parametrize("number", ENDS)
+@pytest.mark.parametrize("kind", [exec_call, run_call])
+async def test_an_engine_that_ends_while_a_command_runs_ends_it_or_leaves_its_result(
+    own, engine, tmp_path, kind, number
+) -> None:
+    driver, call = engine.driver(), kind(engine, tmp_path, "step")
+    begun = await driver.start(call, await driver.prepare(call))
+    await asyncio.to_thread(own.restart, number)
+
+    seen = await settle(driver, call, await driver.observe(call, begun.handle))
+
+    ran = count(tmp_path)
+    assert ran["began"] == 1 and ran["ended"] <= 1
+    assert isinstance(seen, Ended)
+    assert seen.succeeded == bool(ran["ended"])
+    await driver.clean(call, None)
+    await driver.close()
+
+
+@pytest.mark.parametrize("number", ENDS)
+@pytest.mark.parametrize("kind", [exec_call, run_call])
+async def test_an_engine_that_ends_between_made_and_started_starts_nothing_by_itself(
+    own, engine, tmp_path, kind, number
+) -> None:
+    driver, call = engine.driver(), kind(engine, tmp_path, "step")
+    handle = await driver.prepare(call)
+    await asyncio.to_thread(own.restart, number)
+    if kind is exec_call:
+        engine.client.start(call.request["target"]["id"])
+
+    seen = await driver.observe(call, handle)
+    ended = await settle(driver, call, await driver.start(call, handle))
+
+    assert isinstance(seen, NotStarted), seen
+    assert isinstance(ended, Ended) and ended.succeeded, ended
+    assert count(tmp_path) == {"began": 1, "ended": 1}
+    await driver.close()
+
+
+@pytest.mark.parametrize("kind", [exec_call, run_call])
+async def test_an_engine_that_was_away_when_the_command_ended_still_tells_its_result(
+    own, engine, tmp_path, kind
+) -> None:
+    driver, call = engine.driver(), kind(engine, tmp_path, "step")
+    begun = await driver.start(call, await driver.prepare(call))
+    await asyncio.sleep(1.5)
+    await driver.close()
+    own.restart(signal.SIGKILL)
+
+    second = engine.driver()
+    seen = await settle(second, call, await second.observe(call, begun.handle))
+
+    assert isinstance(seen, Ended) and seen.succeeded
+    assert count(tmp_path) == {"began": 1, "ended": 1}
+    await second.close()
+
+
+@pytest.mark.parametrize("kind", [exec_call, run_call])
+async def test_an_engine_that_stands_still_for_a_while_is_waited_for(own, engine, tmp_path, kind) -> None:
+    driver, call = engine.driver(seconds=1.0), kind(engine, tmp_path, "step")
+    begun = await driver.start(call, await driver.prepare(call))
+    own.send(signal.SIGSTOP)
+    watching = asyncio.ensure_future(settle(driver, call, begun, 60))
+    await asyncio.sleep(6)
+    own.send(signal.SIGCONT)
+
+    seen = await watching
+
+    assert isinstance(seen, Ended) and seen.succeeded
+    assert answered(seen)["exitCode"] == 0
+    assert count(tmp_path) == {"began": 1, "ended": 1}
+    await driver.close()
+
+
+async def test_a_start_at_an_engine_that_stands_still_is_unknown_and_found_out_later(own, engine, tmp_path) -> None:
+    driver, call = engine.driver(seconds=1.0), exec_call(engine, tmp_path, "step")
+    handle = await driver.prepare(call)
+    own.send(signal.SIGSTOP)
+    seen = await driver.start(call, handle)
+    own.send(signal.SIGCONT)
+
+    later = await driver.observe(call, handle)
+    if isinstance(later, NotStarted):
+        later = await driver.start(call, handle)
+    ended = await settle(driver, call, later)
+
+    assert isinstance(seen, Unknown)
+    assert isinstance(ended, Ended) and ended.succeeded
+    assert count(tmp_path) == {"began": 1, "ended": 1}
+    await driver.close()
+
+
+def test_engines_and_controllers_that_end_at_random_moments_make_no_success_of_what_was_none(
+    own, engine, tmp_path
+) -> None:
+    chance, told = random.Random(3), Counter[str]()
+    for number in range(3):
+        folder = tmp_path / f"round{number}"
+        folder.mkdir()
+        engine.container(labels={"app": engine.mark}, Binds=[f"{folder}:/shared"], RestartPolicy={"Name": "always"})
+        told += restarted_round(own, engine, folder, chance)
+        engine.clear()
+    print(f"\n{dict(told)}")
+    assert not told["twice"] and not told["false"]
+
+
+def restarted_round(own, engine, folder, chance) -> Counter[str]:
+    inside = {"exec": ["sh", "-c", WORK, "${{ params.step }}"], "in": {"labels": {"app": engine.mark}}}
+    mounts = [{"source": str(folder), "target": "/shared", "readOnly": False}]
+    outside = {"run": {"image": IMAGE, "command": inside["exec"], "mounts": mounts}}
+    source = definitions_in(
+        folder,
+        job("exec", f"container: {json.dumps(inside)}", "params: {step: string}"),
+        job("run", f"container: {json.dumps(outside)}", "params: {step: string}"),
+        *(task(f"exec{each}", f"job: exec, with: {{step: exec{each}}}") for each in range(3)),
+        *(task(f"run{each}", f"job: run, with: {{step: run{each}}}") for each in range(3)),
+    )
+    state, flags, host = folder / "state", allow(folder), {"DOCKER_HOST": own.address}
+    with Controller(f"dir:{source}", state, *flags, env=host) as controller:
+        controller.started()
+        time.sleep(chance.uniform(0.2, 1.6))
+        own.restart(chance.choice(ENDS))
+    with Controller(f"dir:{source}", state, *flags, "--until-idle", env=host) as controller:
+        controller.wait(60)
+        engine.adopt(state)
+    lines = Counter((folder / "count").read_text().splitlines()) if (folder / "count").exists() else Counter[str]()
+    told = Counter({"twice": sum(each > 1 for each in lines.values())})
+    for name in [f"{kind}{each}" for kind in ("exec", "run") for each in range(3)]:
+        ended = any(line.startswith(f"{name} ") and line.endswith("ended") for line in lines)
+        done = found(state, name)
+        assert done is not None
+        told[done.record.phase.value] += 1
+        told["lost"] += any(each.phase is AttemptPhase.LOST for each in done.attempts.values())
+        told["false"] += done.record.phase.value == "finished" and not ended
+    return told
+
+
+def test_one_selector_finds_containers_on_two_engines(own, engine, tmp_path) -> None:
+    if not os.environ.get("DOCKER_HOST"):
+        pytest.skip("no second Docker engine: DOCKER_HOST is not set")
+    first = TestEngine(os.environ["DOCKER_HOST"])
+    try:
+        here, there = (each.container(labels={"app": engine.mark}) for each in (first, engine))
+        hosts = {"one": {"address": first.address}, "two": {"address": engine.address}}
+        settings = tmp_path / "settings.yaml"
+        settings.write_text(json.dumps({"drivers": {"container": {"hosts": hosts}}}))
+        block = {"exec": ["hostname"], "in": {"labels": {"app": engine.mark}}}
+        only = {**block, "on": ["two"]}
+        source = definitions_in(
+            tmp_path,
+            job("both", f"container: {json.dumps(block)}"),
+            job("only", f"container: {json.dumps(only)}"),
+            task("both", "job: both"),
+            task("only", "job: only"),
+        )
+
+        run_until_idle(f"dir:{source}", tmp_path / "state", "--settings", str(settings))
+
+        both, alone = (found(tmp_path / "state", name) for name in ("both", "only"))
+        assert both is not None and alone is not None
+        everywhere: Any = both.record.outputs
+        assert [(each["host"], each["id"]) for each in everywhere["results"]] == [
+            ("one", here),
+            ("two", there),
+        ]
+        on_two: Any = alone.record.outputs
+        assert [each["id"] for each in on_two["results"]] == [there]
+    finally:
+        first.close()
