@@ -12,6 +12,7 @@ from typing import cast
 
 from definitions.definition import Definition
 from definitions.desired import Complete, Desired
+from definitions.library import Unresolved
 from definitions.params import ParamError, bind
 from definitions.program import Program
 from definitions.revision import Blob
@@ -56,12 +57,15 @@ def repin_verdict(task: TaskSnapshot, program: Program | None, desired: Desired)
     blocked = desired.library.unresolved(file) if file else "the task has no file"
     if blocked:
         return Remark(REFUSED, blocked)
-    closure = desired.library.closure(record.kind, record.namespace, record.target)
+    try:
+        closure = desired.library.closure(record.kind, record.namespace, record.target)
+        there = desired.library.program(record.kind, record.namespace, record.target)
+    except Unresolved as error:  # the file of a task that a trigger made names no definition, and may outlive it
+        return Remark(REFUSED, str(error))
     if changed := _changed(closure, wanted, desired):
         return Remark(
             REFUSED, f"{', '.join(changed)} has changed since {wanted}, and only what is in force can be continued with"
         )
-    there = desired.library.program(record.kind, record.namespace, record.target)
     return _fitting(task, cast("Program", program), closure, there)
 
 

@@ -54,12 +54,14 @@ class Work:
     cancel: bool = False  # http only: the target can be told to stop
     limit: int | None = None  # concurrency
     shared: bool = False  # a Job of its own instead of an inline block
+    group: str = ""  # of the limit; the job itself without one
+    policy: str = "queue"  # what becomes of one too many
     targets: int = 1  # container only: so many are found to run in, unless each item of a list has a new one
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step: one piece of work, several calls, another workflow, or a wait; of all but a wait also one for each item."""
+    """A step: work, several calls, another workflow, a wait, or an approval; of work also one for each item of a list."""
 
     name: str
     works: tuple[Work, ...]
@@ -72,6 +74,12 @@ class Step:
     parallelism: int | None = None
     body: str = ""  # the workflow that it runs instead of its works
     pause: float | None = None  # seconds that it waits instead of its works
+    approval: bool = False  # it waits for a commit instead of its works
+
+    @property
+    def works_itself(self) -> bool:
+        """Whether it gives an output."""
+        return self.pause is None and not self.approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,9 @@ class Flow:
     order: tuple[Any, ...] = ()
     timeout: int | None = None
     exit: Work | None = None  # what runs at the end
+    limit: int | None = None  # runs at a time
+    group: str = ""  # of the limit; the workflow itself without one
+    policy: str = "queue"  # what becomes of one too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,7 @@ class Operation:
     kind: str
     subject: str = ""
     value: str = ""
+    seen: float = 0.0  # seconds before, when its author looked at what it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,7 @@ class Case:
 def _flow(value: dict[str, Any]) -> Flow:
     steps = tuple(_step(each) for each in value["steps"])
     last = Work(**value["exit"]) if value.get("exit") else None
-    return Flow(value["name"], steps, _nested(value["order"]), value["timeout"], last)
+    return Flow(**{**value, "steps": steps, "order": _nested(value["order"]), "exit": last})
 
 
 def _step(value: dict[str, Any]) -> Step:

@@ -14,7 +14,7 @@ def flow_file(flow: Flow) -> str:
     steps = {step.name: _step(flow, step) for step in flow.steps}
     spec: dict[str, Any] = {"params": {"flag": {"type": "boolean", "default": True}}, "steps": steps}
     if flow.name == "inner":
-        last = next((step.name for step in reversed(flow.steps) if step.pause is None), None)
+        last = next((step.name for step in reversed(flow.steps) if step.works_itself), None)
         spec["outputs"] = {"value": f"steps.{last}.value" if last else "None"}
     if flow.exit:
         spec["onExit"] = _block(flow.exit, [f"steps.{flow.steps[0].name}.value"], flow.steps[0], inner=False)
@@ -22,6 +22,8 @@ def flow_file(flow: Flow) -> str:
         spec["flow"] = flow.order
     if flow.timeout:
         spec["timeout"] = f"{flow.timeout}s"
+    if flow.limit:
+        spec["concurrency"] = _rule(flow.limit, flow.group, flow.policy)
     jobs = [
         _document("Job", _job_name(flow, step, place), _block(work, ["params.x"], step, inner=True))
         for step in flow.steps
@@ -29,6 +31,12 @@ def flow_file(flow: Flow) -> str:
         if work.shared
     ]
     return "---\n".join([_document("Workflow", flow.name, spec), *jobs])
+
+
+def control_file(name: str, control: dict[str, Any]) -> str:
+    """What controls a task that a trigger made."""
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return json.dumps({"apiVersion": "reconciler/v1", "kind": "Task", "metadata": metadata, "control": control}) + "\n"
 
 
 def task_file(name: str, flow: str, control: dict[str, Any], policy: str = "finish", flag: bool = True) -> str:
@@ -67,6 +75,8 @@ def _step(flow: Flow, step: Step) -> dict[str, Any]:
         options["if"] = step.condition
     if step.continue_on_error:
         options["continueOnError"] = True
+    if step.approval:
+        return {**options, "approval": {"message": "go on?"}}
     if step.pause is not None:
         return {**options, "wait": {"for": f"{step.pause}s"}}
     gathered = {"outputs": {"value": "results[0].value"}} if step.items else {}
@@ -91,6 +101,10 @@ def _call(flow: Flow, step: Step, place: int, reads: list[str]) -> dict[str, Any
     return _block(work, reads, step, inner=False)
 
 
+def _rule(limit: int, group: str, policy: str) -> dict[str, Any]:
+    return {"limit": limit, "policy": policy, **({"group": group} if group else {})}
+
+
 def _joined(reads: list[str]) -> str:
     return " ".join(f"${{{{ {each} }}}}" for each in reads) or "-"
 
@@ -105,7 +119,7 @@ def _block(work: Work, reads: list[str], step: Step, *, inner: bool) -> dict[str
     options |= {"timeout": f"{work.timeout}s"} if work.timeout else {}
     options |= {"maxCalls": work.max_calls} if work.max_calls else {}
     options |= {"onLost": work.on_lost} if work.on_lost else {}
-    options |= {"concurrency": {"limit": work.limit}} if work.limit else {}
+    options |= {"concurrency": _rule(work.limit, work.group, work.policy)} if work.limit else {}
     found = not (step.items and len(step.works) == 1)  # a list has no targets that are found, which make one
     return {**options, **_driver(work, about, found=found)}
 

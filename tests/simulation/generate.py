@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.simulation.case import FAULTS, FLAVOURS, Case, Flow, Operation, Schedule, Step, Work
 from tests.simulation.event_loop import START
+from tests.simulation.generate_people import answered, crowded
 
 _ZONE = "America/New_York"
 _CRONS = ("* * * * *", "* * * * *", "*/2 * * * *", "0,1 1-3 * * *", "0-59 1,2,3 * * *", "30 2 * * *")
@@ -26,6 +27,7 @@ def generate(seed: int) -> Case:
     flows = _structured(random.Random(f"{seed} structure"), flows)
     if "restore" in faults:
         flows = tuple(_without_endless_polls(flow) for flow in flows)
+    flows = _grouped(random.Random(f"{seed} groups"), flows)
     case = Case(
         seed,
         flows,
@@ -34,7 +36,36 @@ def generate(seed: int) -> Case:
         room=luck.choice((None, None, None, 1, 2)),
         hold=luck.random() < 0.1,
     )
-    return _scheduled(random.Random(f"{seed} triggers"), case)
+    case = _scheduled(random.Random(f"{seed} triggers"), case)
+    return crowded(random.Random(f"{seed} crowd"), answered(random.Random(f"{seed} answers"), case))
+
+
+def _grouped(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+    """The same flows, in a third of all cases with concurrency groups, some of which several of them share."""
+    if luck.random() < 0.67:
+        return flows
+    return tuple(_with_groups(luck, flow) for flow in flows)
+
+
+def _with_groups(luck: random.Random, flow: Flow) -> Flow:
+    steps = [replace(step, works=tuple(_in_group(luck, work) for work in step.works)) for step in flow.steps]
+    if luck.random() < 0.3:
+        return replace(flow, steps=tuple(steps))
+    return replace(flow, steps=tuple(steps), limit=luck.choice((1, 1, 1, 2)), group=_group(luck), policy=_policy(luck))
+
+
+def _in_group(luck: random.Random, work: Work) -> Work:
+    if luck.random() < 0.6:
+        return work
+    return replace(work, limit=luck.choice((1, 1, 2)), group=_group(luck), policy=_policy(luck))
+
+
+def _group(luck: random.Random) -> str:
+    return luck.choice(("", "", "main", "${{ task.namespace }}"))
+
+
+def _policy(luck: random.Random) -> str:
+    return luck.choice(("queue", "queue", "skip", "replace"))
 
 
 def _scheduled(luck: random.Random, case: Case) -> Case:

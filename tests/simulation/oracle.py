@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 from reconciler.drivers.protocol import Call
 from reconciler.judgement import Report
 from reconciler.position import Position, locate
-from state.changes import Admitted, Change, Intended, Released, Retired
+from state.changes import Activated, Admitted, Change, Controlled, Intended, Repinned, Retired, StepAdvanced
 from state.inspection import inspect
 from state.pages import LIMIT
-from state.phases import ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.reader import Reader
 from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
 from state.store import Committed
-from state.triggers import Fired, Skipped, TriggerSeen
+from tests.simulation.authority import Authority, answered_by, repinned_wrongly, uncommitted
 from tests.simulation.firings import Firings
+from tests.simulation.lines import entered_wrongly
+from tests.simulation.reached import in_change, in_task
+from tests.simulation.removal import Removals
+from tests.simulation.rest import may_rest
 from tests.simulation.restored import NOTHING, Kept, Past
 from tests.simulation.target import flavour_of, words_of
 
@@ -35,7 +39,7 @@ HARMLESS = frozenset(
 """Faults that take nothing away from what targets know and say."""
 _FINAL_TASKS = frozenset({TaskPhase.FINISHED, TaskPhase.REVOKED, TaskPhase.FAILED})
 _BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
-_WAITING = frozenset({TaskPhase.SUSPENDED, TaskPhase.REMOVED})
+_OVER = frozenset(phase.value for phase in ENDED_ATTEMPTS)
 
 
 class Violation(BaseException):
@@ -59,6 +63,11 @@ class Oracle:
         self._rewritten = False
         self._firings = Firings()
         self._kept_firings = Firings()
+        self._over: set[tuple[Uid, str, int]] = set()  # the attempts that ended with the last commit
+        self._authority = Authority()
+        self._kept_authority = Authority()
+        self._removals = Removals()
+        self._kept_removals = Removals()
 
     # -- the life of controllers -------------------------------------------------------------------------------------
 
@@ -80,14 +89,16 @@ class Oracle:
 
     def backed_up(self) -> None:
         """A backup was taken: it holds what is committed now (C19)."""
-        self._kept_firings = self._firings.copy()
+        self._kept_firings, self._kept_authority = self._firings.copy(), self._authority.copy()
+        self._kept_removals = self._removals
         self._kept = Kept.of(self._tasks, self._admitted, self._gone, self._lost, self._rows)
 
     def restored(self) -> None:
         """The database was replaced by the backup: what is known is what it holds, and targets know more."""
         assert self._kept
         self._tasks, self._admitted, self._gone, self._lost, self._rows = self._kept.copies()
-        self._firings = self._kept_firings.copy()
+        self._firings, self._authority = self._kept_firings.copy(), self._kept_authority.copy()
+        self._removals = self._kept_removals
         target = self._world.target
         self._past = Past(frozenset(target.executions), frozenset(target.objects))
         self._rewritten = True
@@ -142,22 +153,63 @@ class Oracle:
             raise self._broken(f"C21 epoch {process.store.epoch} wrote while {self.epoch} is the newest")
         for text in self._firings.wrong(changes, at):
             raise self._broken(text)
-        for change in changes:
-            self._reach_slot(change)
-            if isinstance(change, Admitted):
-                self._admit(change)
-            elif isinstance(change, Retired):
-                self._gone.add(change.uid)
-                self._tasks.pop(change.uid, None)
+        self._authority.heard(changes)
+        ends = (each for each in committed.events if each.subject == "attempt" and each.after in _OVER)
+        self._over = {(each.uid, each.path, each.attempt) for each in ends}
+        for change in sorted(changes, key=lambda each: not isinstance(each, Activated)):
+            self._note(change)
+        known = {uid: self._tasks.get(uid) for uid in committed.snapshot.tasks}
         for uid, task in committed.snapshot.tasks.items():
-            before = self._tasks.get(uid)
-            if before is not task:
-                self._compare(process, before, task)
+            if known[uid] is not task:
+                self._compare(process, known[uid], task)
                 self._tasks[uid] = task
         for change in changes:
             if isinstance(change, Intended):
                 self._intended(process, change.attempt)
+            elif isinstance(change, StepAdvanced | Repinned | Controlled):
+                self._commanded(process, change, known.get(change.uid))
+        programs = process.loop.programs.get
+        for uid, before in known.items():
+            for text in entered_wrongly(before, self._tasks[uid], self._tasks, programs):
+                raise self._broken(f"group: {text}")
         self._executed_once()
+
+    def _note(self, change: Change) -> None:
+        for name in in_change(change):
+            self._world.reached(name)
+        removals = self._removals.after(change, self._tasks.values(), self._world.repository)
+        if text := removals.wrong(self._removals, self._world.repository):
+            raise self._broken(f"rule 5: {text}")
+        self._removals = removals
+        match change:
+            case Admitted():
+                self._admit(change)
+            case Retired():
+                self._gone.add(change.uid)
+                self._tasks.pop(change.uid, None)
+
+    def _commanded(
+        self, process: "Process", change: StepAdvanced | Repinned | Controlled, before: TaskSnapshot | None
+    ) -> None:
+        """What a commit asked for takes effect as it was written (rule 7)."""
+        task = self._tasks[change.uid]
+        if isinstance(change, Repinned):
+            self._world.reached("repinned")
+            text = repinned_wrongly(change, before, task, self._world.repository)
+        elif isinstance(change, Controlled):
+            text = uncommitted(change, task.record.name, self._world.people.written)
+        else:
+            program = process.loop.programs.get(task.record.pins)
+            text = next(self._authority.wrong(change, before, task, program), "")
+            if verb := answered_by(change):
+                self._world.reached(f"answer: {verb}")
+        if text:
+            raise self._broken(f"rule 7: {text}")
+
+    def newest(self, name: str) -> TaskSnapshot | None:
+        """The newest run of the task of this name, or the newest task of the trigger of this name."""
+        found = [task for task in self._tasks.values() if name in {task.record.name, task.record.trigger}]
+        return max(found, key=lambda task: (task.record.number, task.record.run), default=None)
 
     def read(self, reader: Reader) -> None:
         """What the API reads at any moment is what is committed (I11)."""
@@ -187,9 +239,10 @@ class Oracle:
         """What was recorded stays recorded, and what ended stays as it ended (I1, I5, I13)."""
         if before:
             old, new = before.record, task.record
-            if old.phase in _FINAL_TASKS and (old.phase, old.outputs) != (new.phase, new.outputs):
+            goes_on = old.phase is TaskPhase.FAILED and new.uid in self._authority.opened
+            if old.phase in _FINAL_TASKS and not goes_on and (old.phase, old.outputs) != (new.phase, new.outputs):
                 raise self._broken(f"I5 the task {new.name} was {old.phase} and is {new.phase}")
-            if new.pins != old.pins and old.pins:
+            if new.pins != old.pins and old.pins and new.repinned == old.repinned:
                 raise self._broken(f"rule 2: the pins of {new.name} changed")
         for path, step in (before.steps if before else {}).items():
             self._compare_step(step, task.steps.get(path))
@@ -199,14 +252,17 @@ class Oracle:
                 self._compare_attempt(process, task, known, attempt)
         if before and before.attempts.keys() - task.attempts.keys():
             raise self._broken(f"I1 an attempt of {task.record.name} is gone")
-        self._reach(before, task)
+        self._lost |= {each.key for each in task.attempts.values() if each.phase is AttemptPhase.LOST}
+        for name in in_task(before, task):
+            self._world.reached(name)
 
     def _compare_step(self, old: StepRecord, new: StepRecord | None) -> None:
         if new is None:
             raise self._broken(f"I1 the step {old.path} is gone")
         if new.attempt < old.attempt:
             raise self._broken(f"I13 {old.path}: attempt {new.attempt} after {old.attempt}")
-        if old.phase in ENDED_STEPS and (old.phase, old.outputs) != (new.phase, new.outputs):
+        changed = (old.phase, old.outputs) != (new.phase, new.outputs)
+        if old.phase in ENDED_STEPS and changed and not self._authority.reopens(old):
             raise self._broken(f"I5 the step {old.path} was {old.phase} and is {new.phase}")
 
     def _compare_attempt(
@@ -217,7 +273,7 @@ class Oracle:
             raise self._broken(f"I13 {new.path}: attempt {new.number} after {old.number}")
         if old and old.number == new.number and old.ended and _told(old) != _told(new):
             raise self._broken(f"I5 attempt {new.number} of {new.path} was {old.phase} and changed")
-        if old and old.number < new.number and not old.ended:
+        if old and old.number < new.number and not (old.ended or (new.uid, new.path, old.number) in self._over):
             raise self._broken(f"I5 attempt {new.number} of {new.path} began before {old.number} ended")
         if new.ended and (old is None or old.number != new.number or not old.ended):
             stopping = old is not None and old.phase is AttemptPhase.CANCELLING
@@ -271,42 +327,6 @@ class Oracle:
                 if work.attempt not in self._lost and not self._past.ahead(work.key, attempt.number):
                     raise self._broken(f"I2 {attempt.key} begins while {work.key} runs")
 
-    def _reach(self, before: TaskSnapshot | None, task: TaskSnapshot) -> None:
-        """What of all that is possible has been seen."""
-        old = before.record.phase if before else None
-        if old is not task.record.phase:
-            self._world.reached(f"task {task.record.phase}")
-        for path, step in task.steps.items():
-            known = before.steps.get(path) if before else None
-            if known is None or known.phase is not step.phase:
-                self._world.reached(f"step {step.phase}")
-                self._reach_structure(step)
-                attempt = task.attempts.get(path)
-                if attempt and attempt.phase is AttemptPhase.LOST and step.phase is not StepPhase.RUNNING:
-                    self._world.reached(f"onLost: step {step.phase}")
-        for path, attempt in task.attempts.items():
-            earlier = before.attempts.get(path) if before else None
-            if attempt.phase is AttemptPhase.LOST:
-                self._lost.add(attempt.key)
-            if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
-                self._world.reached("onLost: the same call again")
-
-    def _reach_slot(self, change: Change) -> None:
-        """What becomes of slots, and of tasks that wait for each other."""
-        if isinstance(change, Fired | Skipped):
-            self._world.reached(f"slot {change.reason}")
-        elif isinstance(change, TriggerSeen):
-            self._world.reached(f"trigger {change.reason}")
-        elif isinstance(change, Released):
-            self._world.reached("task released")
-
-    def _reach_structure(self, step: StepRecord) -> None:
-        """Lists, sub-workflows, waits and what runs at the end, by how they end."""
-        if step.phase in ENDED_STEPS:
-            kinds = {"items": "list", "params": "sub-workflow", "until": "wait", "state": "step at the end"}
-            for kind in kinds.keys() & step.inputs.keys():
-                self._world.reached(f"{kinds[kind]} {step.phase}")
-
     @property
     def ends(self) -> dict[str, TaskPhase]:
         """How each run stands, by name and run."""
@@ -326,7 +346,7 @@ class Oracle:
     def final(self, process: "Process") -> None:
         """Everything has come to rest: ended or waiting for a named reason; the database holds together (I7, I12, I14)."""
         for task in self._tasks.values():
-            self._rests(task)
+            self._rests(process, task)
         self._every_file_has_its_run(process)
         target = self._world.target
         unknown = {key for key, work in target.work.items() if work.unknown}
@@ -338,19 +358,19 @@ class Oracle:
         if findings:
             raise self._broken(f"I12 {'; '.join(map(str, findings[:3]))}")
 
-    def _rests(self, task: TaskSnapshot) -> None:
+    def _rests(self, process: "Process", task: TaskSnapshot) -> None:
         record = task.record
         unfinished = [each for each in task.attempts.values() if not each.ended]
         if unfinished:
             raise self._broken(f"I7 {record.name} ({record.phase}): {unfinished[0].path} has an attempt without an end")
-        if record.live and record.phase not in _WAITING and record.reason != "DefinitionRejected":
+        if record.live and not may_rest(task, self._tasks, process.loop.programs.get):
             raise self._broken(f"I7 {record.name} is {record.phase} ({record.reason}) and nothing happens")
 
     def _every_file_has_its_run(self, process: "Process") -> None:
         library = process.follower.library
         for file in library.tasks() if library else ():
             runs = [uid for uid, task in self._tasks.items() if task.record.identity == (file.namespace, file.name)]
-            if not runs and not self._gone:
+            if not runs and not self._gone and '"spec"' in file.text:
                 raise self._broken(f"I7 the file of {file.name} has no run")
 
 

@@ -266,7 +266,8 @@ class Process:
             self.inbox.ask([], [])
         if self.store.held:
             self.world.oracle.released()
-            await self.eventloop.run_in_executor(None, self.store.release)
+            async with self.inbox.turn:
+                await self.eventloop.run_in_executor(None, self.store.release)
             self.follower.decided()
             self.loop.agenda.decided(self.world.clock.now())
 
@@ -279,7 +280,8 @@ class Process:
                 self.loop.agenda.offer_room()
             try:
                 world.reached("tick")
-                planned = await tick(self.loop, world.clock.now())
+                async with self.inbox.turn:
+                    planned = await tick(self.loop, world.clock.now())
                 for action in planned:
                     world.note(f"  {action}")
                 self.point("C4 committed, orders begun")

@@ -7,6 +7,21 @@ from tests.simulation.case import Case, Flow, Step, Work
 from tests.simulation.play import play
 
 PLAYS = 400
+_OPTIONS = (
+    "fails",
+    "polls",
+    "retry",
+    "timeout",
+    "on_lost",
+    "max_calls",
+    "cancel",
+    "limit",
+    "group",
+    "policy",
+    "shared",
+    "targets",
+    "seconds",
+)
 
 
 def kind_of(violation: str) -> str:
@@ -59,6 +74,8 @@ def _smaller_flows(flow: Flow) -> Iterator[Flow]:
         yield replace(flow, timeout=None)
     if flow.exit:
         yield replace(flow, exit=None)
+    if flow.limit:
+        yield replace(flow, limit=None, group="", policy="queue")
     for step in flow.steps:
         for smaller in _smaller_steps(step):
             yield replace(flow, steps=tuple(smaller if each is step else each for each in flow.steps))
@@ -68,7 +85,7 @@ def _smaller_steps(step: Step) -> Iterator[Step]:
     plain = Step(step.name, step.works)
     if plain != step:
         yield plain
-    for changes in ({"body": ""}, {"pause": None}, {"items": None, "parallelism": None}):
+    for changes in ({"body": ""}, {"pause": None}, {"approval": False}, {"items": None, "parallelism": None}):
         if replace(step, **changes) != step:
             yield replace(step, **changes)
     for place in range(len(step.works) if len(step.works) > 1 else 0):
@@ -80,7 +97,7 @@ def _smaller_steps(step: Step) -> Iterator[Step]:
 
 def _smaller_works(work: Work) -> Iterator[Work]:
     plain = Work(work.flavour)
-    for name in ("fails", "polls", "retry", "timeout", "on_lost", "max_calls", "cancel", "limit", "shared", "seconds"):
+    for name in _OPTIONS:
         if getattr(work, name) != getattr(plain, name):
             yield replace(work, **{name: getattr(plain, name)})
 

@@ -65,6 +65,14 @@ SOMETIMES: frozenset[str] = frozenset(
         *(f"slot {reason}" for reason in ("Fired", "Missed", "Overlap", "Suspended", "Unadopted")),
         *(f"trigger {reason}" for reason in ("Introduced", "Rescheduled", "Resumed", "Suspended", "Removed")),
         "task released",
+        *(f"answer: {verb}" for verb in ("retry", "skip", "resolve", "approve")),
+        *(f"control {condition}" for condition in ("ControlStale", "ControlRefused", "ControlPending")),
+        "repinned",
+        *(
+            f"group {what}"
+            for what in ("QueuedForGroup", "let in", "Skipped", "Replaced", "step skipped", "step replaced")
+        ),
+        *(f"source {condition}" for condition in ("PruneBlocked", "EmptySet", "Rewound", "RestoredOlder")),
         *(f"people: {kind}" for kind in ("force_push", "empty_tree", "bad_file", "bad_flow", "revert", "move", "run")),
     ]
 )

@@ -32,6 +32,7 @@ class Commit:
     files: Files
     subject: str
     at: datetime
+    trailers: tuple[tuple[str, str], ...] = ()
 
     @property
     def ancestors(self) -> Iterator["Commit"]:
@@ -47,18 +48,17 @@ class Repository:
 
     def __init__(self) -> None:
         self.head: Commit | None = None
-        self._count = 0
+        self.commits: dict[str, Commit] = {}  # all that there ever were
 
     @property
     def files(self) -> dict[str, str]:
         """The files at the head, to be changed and committed."""
         return dict(self.head.files) if self.head else {}
 
-    def commit(self, files: Files, subject: str, at: datetime) -> Commit:
+    def commit(self, files: Files, subject: str, at: datetime, trailers: tuple[tuple[str, str], ...] = ()) -> Commit:
         """A new head on top of the old one."""
-        self._count += 1
-        oid = hashlib.sha1(f"{self._count} {subject}".encode(), usedforsecurity=False).hexdigest()
-        self.head = Commit(oid, self.head, dict(files), subject, at)
+        oid = hashlib.sha1(f"{len(self.commits) + 1} {subject}".encode(), usedforsecurity=False).hexdigest()
+        self.head = self.commits[oid] = Commit(oid, self.head, dict(files), subject, at, trailers)
         return self.head
 
     def force(self, back: int) -> None:
@@ -135,7 +135,8 @@ class SimulatedSource:
 
 
 def _revision(commit: Commit) -> Revision:
-    return Revision(NAME, commit.oid, "Ada", "ada@example.invalid", "Ada", commit.subject, commit.at)
+    who = ("Ada", "ada@example.invalid", "Ada")
+    return Revision(NAME, commit.oid, *who, commit.subject, commit.at, trailers=commit.trailers)
 
 
 def _oid(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from state.backup import backup, restore
 from state.changes import Retired
 from state.records import Cause
+from tests.simulation.answers import WITH_A_LOOK, View
 from tests.simulation.case import Case, Operation
 from tests.simulation.chance import Chance
 from tests.simulation.event_loop import Clock
@@ -76,7 +77,7 @@ class World:
         self.over = False
         self.failed: BaseException | None = None  # what ended a controller, or the case
         self.oracle = Oracle(self)
-        self.people = People(case, self.repository)
+        self.people = People(case, self.repository, self.chance)
         self.processes: list[Process] = []
         self._lives = 0
         self._kills = 0
@@ -130,7 +131,10 @@ class World:
     def _plan(self) -> None:
         operations = self.case.operations
         for operation in operations:
-            self.at(operation.at, lambda operation=operation: self._operate(operation))  # type: ignore[misc]  # bound now
+            if operation.kind in WITH_A_LOOK:
+                self.at(operation.at - operation.seen, lambda operation=operation: self._look(operation))  # type: ignore[misc]  # bound now
+            else:
+                self.at(operation.at, lambda operation=operation: self._operate(operation))  # type: ignore[misc]  # bound now
         end = max((each.at for each in operations), default=0.0) + (15.0 if self.case.faults else 0.0)
         for fault in TIMED:
             if fault in self.case.faults:
@@ -306,8 +310,17 @@ class World:
         self._wire_busy_until = max(time, self._wire_busy_until)
         self.at(self._wire_busy_until, what)
 
-    def _operate(self, operation: Operation) -> None:
-        text = self.people.operate(operation, self.clock.now())
+    def _look(self, operation: Operation) -> None:
+        """Somebody looks, and acts on it later."""
+        task = self.oracle.newest(operation.subject)
+        process = self.processes[-1] if self.processes else None
+        known = task and task.record.pins and process and hasattr(process, "loop")
+        program = process.loop.programs.get(task.record.pins) if known else None
+        view = View(task, program, self.repository.head.oid if self.repository.head else "")
+        self.at(operation.at, lambda: self._operate(operation, view))
+
+    def _operate(self, operation: Operation, view: View | None = None) -> None:
+        text = self.people.operate(operation, self.clock.now(), view)
         self.reached(f"people: {operation.kind}")
         self.note(text)
         if self.processes and hasattr(self.processes[-1], "hint"):
@@ -315,8 +328,9 @@ class World:
             process.eventloop.call_later(self.delay("hint"), process.hint.set)
 
     def mend(self) -> None:
-        """People put back what a refused revision took away."""
+        """People put back what a refused revision took away, and mean what else it takes."""
         self._operate(Operation(self.clock.elapsed, "mend"))
+        self._operate(Operation(self.clock.elapsed, "confirm"))
 
     def reached(self, name: str) -> None:
         """One more time that something interesting happened."""
