@@ -18,7 +18,7 @@ from reconciler.position import Position, below, whole
 from reconciler.reasons import ADVICE
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
-from state.room import QUEUED_FOR_GROUP
+from state.room import QUEUED_FOR_GROUP, Holder
 
 _SETTLED = ENDED_STEPS - {StepPhase.FAILED, StepPhase.LOST}
 _NAMED = 3
@@ -40,6 +40,10 @@ _FINAL = {
     TaskPhase.FINISHED: "its task has finished without it",
 }
 """Tasks whose steps nobody answers for any more."""
+_STOPPED_HOLDERS = {
+    TaskPhase.SUSPENDED.value: f"suspended: {ADVICE['Suspended']}",
+    TaskPhase.REMOVED.value: f"its file was removed: {ADVICE['Removed']}",
+}
 _OVER = {StepPhase.SKIPPED: "was skipped", StepPhase.SUCCEEDED: "has finished"}
 _OUTCOMES = {StepPhase.FAILED: "failed", StepPhase.LOST: "has an unknown outcome", StepPhase.CANCELLED: "was stopped"}
 
@@ -209,10 +213,20 @@ def _before(task: TaskSnapshot, path: str) -> str:
     line = task.lines.get(path)
     if line is None:
         return ""
-    names = list(line.holders[:_NAMED]) + ["others"] * (len(line.holders) > _NAMED)
+    names = [_holder(each) for each in line.holders[:_NAMED]] + ["others"] * (len(line.holders) > _NAMED)
     held = f", held by {_names(names)}" if names else ""
     place_ = f"{_count(line.ahead, 'waits', 'wait')} before it" if line.ahead else "it is next"
     return f"{held}; {place_}"
+
+
+def _holder(each: Holder) -> str:
+    """Who has a place, and what lets it go where that needs a person."""
+    if each.lost:
+        advice = ADVICE["Lost"].format(step=shlex.join((each.name, each.lost)), number=each.attempt)
+        return f"{each.name} (its {each.lost} may still run: {advice})"
+    if each.phase in _STOPPED_HOLDERS:
+        return f"{each.name} ({_STOPPED_HOLDERS[each.phase]})"
+    return each.name
 
 
 def _said(where: Place) -> str:

@@ -14,13 +14,13 @@ from state.phases import (
     ENDED_ATTEMPTS,
     ENDED_STEPS,
     ENDED_TASKS,
-    LIVE_TASKS,
     IllegalTransition,
     Phase,
     Signal,
     StepPhase,
     advance,
 )
+from state.places import entered, group_of, uncertain
 from state.records import (
     RESTORED_OLDER,
     AttemptRecord,
@@ -279,7 +279,7 @@ def _task_advanced(task: TaskSnapshot, change: TaskAdvanced, at: datetime) -> tu
         deadline=change.deadline or old.deadline,
         started_at=old.started_at or (at if change.signal in {Signal.START, None} else None),
         finished_at=(old.finished_at or at) if phase in ENDED_TASKS else None,
-        entered=phase in LIVE_TASKS and (old.entered or (bool(old.group) and change.signal in {Signal.START, None})),
+        entered=entered(old, phase, task.steps, change.signal),
     )
     event = event_of(old.uid, at, "task", "", 0, old.phase, change, phase) if change.signal else None
     return TaskSnapshot(new, task.steps, task.attempts), event
@@ -299,22 +299,15 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
         started_at=old.started_at or (at if phase is StepPhase.RUNNING else None),
         finished_at=(old.finished_at or at) if phase in ENDED_STEPS else None,
         inputs={**old.inputs, **change.inputs} if change.inputs else old.inputs,
-        group=_group(old, phase, change),
+        group=group_of(old, phase, change.group),
     )
     event = None
     if change.signal:
         event = event_of(change.uid, at, "step", change.path, old.attempt, old.phase, change, phase)
-    return TaskSnapshot(task.record, {**task.steps, change.path: new}, task.attempts), event
-
-
-_GROUPED = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
-
-
-def _group(old: StepRecord, phase: StepPhase, change: StepAdvanced) -> str:
-    """What stands in no line and does not run has no group."""
-    if phase not in _GROUPED:
-        return ""
-    return old.group if change.group is None else change.group
+    steps, record = {**task.steps, change.path: new}, task.record
+    if old.phase is StepPhase.LOST and record.entered and not record.live:
+        record = replace(record, entered=uncertain(steps))
+    return TaskSnapshot(record, steps, task.attempts), event
 
 
 def _intended(task: TaskSnapshot, change: Intended, at: datetime) -> tuple[TaskSnapshot, Event]:

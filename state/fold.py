@@ -108,6 +108,9 @@ class _Fold:
             case StepAdvanced(path=path):
                 self.steps.add((uid, path))
                 self.meter.move_step(before.steps.get(path), after.steps[path])
+                if after.record.entered != before.record.entered:
+                    self.touched.add(uid)
+                    self.meter.move_task(before.record, after.record)
             case Intended(attempt=AttemptRecord(path=path)):
                 self.steps.add((uid, path))
                 self._attempt(before.attempts.get(path), after.attempts[path])

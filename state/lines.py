@@ -13,7 +13,7 @@ from pathlib import Path
 
 from state.database import translated
 from state.records import StepRecord, TaskRecord, TaskSnapshot, Uid
-from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, Line
+from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, Holder, Line
 
 SHOWN = 4
 """So many holders of a group are named at the most."""
@@ -25,13 +25,16 @@ _FIRST_STEPS = """SELECT DISTINCT t.uid FROM steps s JOIN tasks t ON t.uid = s.u
   WHERE s."group" = ? AND s."group" <> '' AND s.reason = 'QueuedForGroup' AND t.phase IN ('created', 'running') AND t.held = ''
   ORDER BY t.number LIMIT ?"""
 _RIVALS = """SELECT uid FROM tasks WHERE "group" IN (SELECT value FROM json_each(:groups)) AND "group" <> '' AND live = 1
+  UNION SELECT uid FROM tasks WHERE "group" IN (SELECT value FROM json_each(:groups)) AND "group" <> '' AND entered = 1
   UNION SELECT uid FROM attempts WHERE job IN (SELECT value FROM json_each(:groups)) AND ended_at IS NULL
   UNION SELECT uid FROM steps WHERE "group" IN (SELECT value FROM json_each(:groups)) AND "group" <> ''"""
-_HOLDERS = """SELECT namespace || '/' || name FROM tasks WHERE uid IN (
-  SELECT uid FROM tasks WHERE "group" = :group AND "group" <> '' AND live = 1 AND entered = 1
+_HOLDERS = """SELECT t.namespace || '/' || t.name, t.phase, coalesce(s.path, ''), coalesce(s.attempt, 0) FROM tasks t
+  LEFT JOIN steps s ON s.uid = t.uid AND s.path = (SELECT min(path) FROM steps
+    WHERE uid = t.uid AND phase = 'lost' AND "group" <> '' AND attempt > 0)
+  WHERE t.uid IN (SELECT uid FROM tasks WHERE "group" = :group AND "group" <> '' AND entered = 1
   UNION SELECT uid FROM attempts WHERE job = :group AND ended_at IS NULL
   UNION SELECT uid FROM steps WHERE "group" = :group AND "group" <> '' AND reason <> 'QueuedForGroup')
-  ORDER BY number LIMIT :most"""
+  ORDER BY t.number LIMIT :most"""
 _TASKS_AHEAD = """SELECT count(*) FROM tasks WHERE "group" = ? AND "group" <> '' AND live = 1 AND entered = 0
   AND phase = 'created' AND held = '' AND behind = '' AND number < ?"""
 _STEPS_AHEAD = """SELECT s."group", count(*) FROM steps s JOIN tasks t ON t.uid = s.uid
@@ -94,8 +97,8 @@ def _before(connection: sqlite3.Connection, record: TaskRecord, waiting: Iterabl
     return before
 
 
-def _holders(connection: sqlite3.Connection, group: str) -> tuple[str, ...]:
-    return tuple(name for (name,) in connection.execute(_HOLDERS, {"group": group, "most": SHOWN}))
+def _holders(connection: sqlite3.Connection, group: str) -> tuple[Holder, ...]:
+    return tuple(Holder(*row) for row in connection.execute(_HOLDERS, {"group": group, "most": SHOWN}))
 
 
 def _place(row: StepRecord) -> list[tuple[int, str]]:

@@ -49,10 +49,12 @@ _MADE = """SELECT t.uid FROM json_each(?) j
   WHERE t."trigger" <> '' AND t.live = 1 ORDER BY t.number"""
 _BUSY = """SELECT namespace, driver, count(*) FROM attempts
   WHERE ended_at IS NULL AND (phase <> 'polling' OR call > answered) GROUP BY namespace, driver"""
-_GROUPS = "SELECT job, count(*) FROM attempts WHERE ended_at IS NULL GROUP BY job"
+_GROUPS = """SELECT job, count(*) FROM (SELECT job FROM attempts WHERE ended_at IS NULL
+  UNION ALL SELECT "group" FROM steps WHERE "group" <> '' AND phase = 'lost' AND attempt > 0) GROUP BY job"""
 _RUNS = """SELECT "group", count(*) FROM (
-  SELECT "group" FROM tasks WHERE "group" <> '' AND live = 1 AND entered = 1
-  UNION ALL SELECT "group" FROM steps WHERE "group" <> '' AND phase = 'running' AND reason <> 'QueuedForGroup')
+  SELECT "group" FROM tasks WHERE "group" <> '' AND entered = 1
+  UNION ALL SELECT "group" FROM steps WHERE "group" <> '' AND ((phase = 'running' AND reason <> 'QueuedForGroup')
+    OR (phase = 'lost' AND attempt = 0)))
   GROUP BY "group" """
 
 

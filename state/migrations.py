@@ -193,6 +193,13 @@ def askings(database: Database) -> None:
     database.execute("PRAGMA user_version = 7")
 
 
+@MIGRATIONS()
+def places(database: Database) -> None:
+    """Tasks that have failed and keep their places in groups, because nobody knows whether all of them has ended."""
+    database.execute("""CREATE INDEX tasks_place ON tasks ("group", number) WHERE "group" <> '' AND entered = 1""")
+    database.execute("PRAGMA user_version = 8")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema; each step is a transaction of its own.
 

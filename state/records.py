@@ -129,7 +129,7 @@ class TaskRecord:
     trigger: str = ""  # the name of the trigger in its namespace that made it; "" for a task with a file of its own
     behind: str = ""  # the name of the run of its trigger whose end it waits for
     group: str = ""  # the concurrency group of its workflow; "" without a rule
-    entered: bool = False  # it has its place in the group; from its begin to its end
+    entered: bool = False  # it has its place in the group: from its begin to its end, and as long as that is unknown
     repinned: str = ""  # the commit, as its file names it, whose definitions it continues with
     dismissed: Mapping[str, Json] = field(default_factory=dict)  # of `control`: what does not count, whatever comes
     asked: Mapping[str, Cause] = field(default_factory=dict)  # by part of the control: who asked for it, see asking.py
@@ -165,12 +165,18 @@ class StepRecord:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     inputs: Mapping[str, Json] = field(default_factory=dict)  # kept when it began: its `items`, `params` or `state`
-    group: str = ""  # the concurrency group that it stands in line for or, running a workflow, has its place in
+    group: str = ""  # the concurrency group that it stands in line for or has its place in
 
     @property
     def holds(self) -> bool:
-        """It has its place in its group: it is a workflow of its own that has begun."""
-        return bool(self.group) and self.phase is StepPhase.RUNNING and self.reason != QUEUED_FOR_GROUP
+        """It has its place in its group: it is a workflow of its own that has begun, or was lost with a step of it."""
+        runs = self.phase is StepPhase.RUNNING and self.reason != QUEUED_FOR_GROUP
+        return bool(self.group) and (runs or (self.phase is StepPhase.LOST and not self.attempt))
+
+    @property
+    def keeps(self) -> bool:
+        """Its attempt, of which nobody knows how it ended, keeps its place in its group."""
+        return bool(self.group) and self.phase is StepPhase.LOST and self.attempt > 0
 
 
 @dataclass(frozen=True, slots=True)

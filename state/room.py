@@ -23,8 +23,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """A task (namespace/name) that has a place in a group, how it stands, and the attempt of it whose end is unknown."""
+
+    name: str
+    phase: str = "running"
+    lost: str = ""  # the path of its step; "" if the ends of all are known
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """What stands before something in its line: how many wait, and who has the places (tasks by namespace/name)."""
+    """What stands before something in its line: how many wait, and who has the places."""
 
     ahead: int
-    holders: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()

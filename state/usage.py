@@ -12,7 +12,7 @@ class Meter:
         self._busy = usage.busy
         self._namespaces: dict[str, int] | None = None
         self._drivers: dict[str, int] = {}
-        self._groups: dict[str, int] = {}
+        self._groups: dict[str, int] | None = None
         self._runs: dict[str, int] | None = None
 
     def move(self, before: AttemptRecord | None, after: AttemptRecord) -> None:
@@ -23,11 +23,11 @@ class Meter:
             return
         if self._namespaces is None:
             self._namespaces, self._drivers = dict(self._start.namespaces), dict(self._start.drivers)
-            self._groups = dict(self._start.groups)
         self._busy += busy
         _count(self._namespaces, after.namespace, busy)
         _count(self._drivers, after.driver, busy)
-        _count(self._groups, after.job, unfinished)
+        if unfinished:
+            self._count_attempt(after.job, unfinished)
 
     def move_task(self, before: TaskRecord, after: TaskRecord) -> None:
         """A task went from `before` to `after`."""
@@ -40,21 +40,32 @@ class Meter:
             self._count_run(before.group, -1)
         if after.holds:
             self._count_run(after.group, 1)
+        if before and before.keeps:
+            self._count_attempt(before.group, -1)
+        if after.keeps:
+            self._count_attempt(after.group, 1)
 
     def forget(self, task: TaskSnapshot) -> None:
         """The rows of a task go, with whatever places they had in groups."""
         places = [row.group for row in task.steps.values() if row.holds]
         for group in [*places, *([task.record.group] if task.record.entered else [])]:
             self._count_run(group, -1)
+        for row in task.steps.values():
+            if row.keeps:
+                self._count_attempt(row.group, -1)
 
     def usage(self) -> Usage:
         start = self._start
+        groups = start.groups if self._groups is None else self._groups
         runs = start.runs if self._runs is None else self._runs
         if self._namespaces is None:
-            return (
-                start if self._runs is None else Usage(start.busy, start.namespaces, start.drivers, start.groups, runs)
-            )
-        return Usage(self._busy, self._namespaces, self._drivers, self._groups, runs)
+            return Usage(start.busy, start.namespaces, start.drivers, groups, runs)
+        return Usage(self._busy, self._namespaces, self._drivers, groups, runs)
+
+    def _count_attempt(self, group: str, by: int) -> None:
+        if self._groups is None:
+            self._groups = dict(self._start.groups)
+        _count(self._groups, group, by)
 
     def _count_run(self, group: str, by: int) -> None:
         if self._runs is None:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from reconciler.actions import Action, Claim, Verb
 from reconciler.observed import Limits
 from state.changes import StepAdvanced, TaskChange
+from state.phases import Signal
 from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, REPLACED, Usage
 
 NOBODY: Mapping[str, float] = MappingProxyType({})
@@ -33,6 +34,7 @@ def grant(
     actions = list(actions)
     newer = _overtaken(actions)
     room = Room(usage, limits)
+    room.keep(actions)
     behind = _behind((action for action in actions if id(action) not in newer), room, waits)
     granted: list[Action] = []
     parked: list[Action] = []
@@ -136,6 +138,12 @@ class Room:
         self._drivers = Counter(usage.drivers)
         self._groups = Counter(usage.groups)
         self._runs = Counter(usage.runs)
+
+    def keep(self, actions: Iterable[Action]) -> None:
+        """Count the places of those whose end is found to be unknown in this very plan."""
+        for change in (each for action in actions if action.claim is None for each in action.changes):
+            if isinstance(change, StepAdvanced) and change.signal is Signal.LOSE and change.group:
+                self._groups[change.group] += 1
 
     def take(self, claim: Claim) -> bool:
         """Give the claim, which has its place in its group, the rest of its room if there is any."""

@@ -1,12 +1,14 @@
 """The end of a task, once nothing is left of it that could go on: what it came to, in the words of its record."""
 
+from collections.abc import Iterator
+
 from definitions.expressions import EvaluationError
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.plan.outcome import Outcome
 from reconciler.plan.outputs import frame_outputs
 from reconciler.position import whole
-from state.changes import TaskAdvanced
+from state.changes import StepAdvanced, TaskAdvanced, TaskChange
 from state.phases import Signal, StepPhase, TaskPhase
 from state.records import Cause, Json, TaskSnapshot
 
@@ -44,6 +46,14 @@ def _end(
 ) -> Action:
     record = task.record
     change = TaskAdvanced(record.uid, signal, PLAN, reason, message, outputs)
+    changes = (change,) if signal is Signal.FAIL else (*_let_go(task), change)
     what = {Signal.SUCCEED: "finished", Signal.STOP: "revoked"}.get(signal, "failed")
     subject = f"{record.namespace}/{record.name}"
-    return Action(sign, change.uid, subject, f"{what}: {message}" if message else what, (change,))
+    return Action(sign, change.uid, subject, f"{what}: {message}" if message else what, changes)
+
+
+def _let_go(task: TaskSnapshot) -> Iterator[TaskChange]:
+    """Of a task that nobody answers for any more no step keeps a place."""
+    for path, row in task.steps.items():
+        if row.phase is StepPhase.LOST and row.group:
+            yield StepAdvanced(row.uid, path, None, PLAN, row.reason, row.message, group="")

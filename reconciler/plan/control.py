@@ -17,6 +17,7 @@ from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, dismissals
 from state.asking import asked_by
 from state.changes import Noted, OwnChange, TaskAdvanced, apply_one
 from state.phases import STARTING_TASKS, Signal, TaskPhase
+from state.places import uncertain
 from state.records import Cause, TaskRecord, TaskSnapshot
 
 CONTROL_CONDITIONS = frozenset({PENDING, REFUSED, STALE})
@@ -34,7 +35,7 @@ def control(task: TaskSnapshot, program: Program | None, now: datetime) -> Itera
         for change in action.changes:
             task, _ = apply_one(task, cast("OwnChange", change), now)
         yield action
-    wanted = _wanted(task.record, now)
+    wanted = _wanted(task, now)
     if wanted:
         yield wanted
 
@@ -88,7 +89,8 @@ def _asked_now(record: TaskRecord, found: Iterable[tuple[str, Remark]]) -> Cause
     return PLAN
 
 
-def _wanted(record: TaskRecord, now: datetime) -> Action | None:
+def _wanted(task: TaskSnapshot, now: datetime) -> Action | None:
+    record = task.record
     cause = asked_by(record, "state")
     wanted, reason = record.control.get("state", "running"), str(record.control.get("reason", ""))
     until = _until(record)
@@ -99,7 +101,8 @@ def _wanted(record: TaskRecord, now: datetime) -> Action | None:
         return _action(record, Cause("timer", message=f"suspended until {until:{MINUTES}}"), "~", Signal.RESUME)
     if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
         return _action(record, cause, "~", Signal.RESUME)
-    if wanted == "revoked" and record.live and record.phase is not TaskPhase.REVOKING:
+    open_ = record.live or (record.phase is TaskPhase.FAILED and uncertain(task.steps))
+    if wanted == "revoked" and open_ and record.phase is not TaskPhase.REVOKING:
         return _action(record, cause, "x", Signal.REVOKE, "Revoked", reason)
     return None
 

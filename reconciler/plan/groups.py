@@ -72,7 +72,9 @@ class _Desk:
         self.inner = _waiting_inside(observed)
 
     def serve(self, group: str) -> None:
-        members = sorted((each for each in _records(self.observed) if each.group == group and each.live), key=_age)
+        members = sorted(
+            (each for each in _records(self.observed) if each.group == group and (each.live or each.entered)), key=_age
+        )
         gone = {record.uid for record in self._replace(members)}
         for record in members:
             older = group in self.waits or self.inner.get(group, math.inf) < _age(record)

@@ -335,7 +335,8 @@ class Walk:
             why = "the outcome is unknown" if lost else attempt.message
             self.advance("~", path, Signal.RETRY, why, "Retrying", wake_at=again, failed=not lost)
         elif lost and position.unit and position.unit.on_lost != OnLost.FAIL:
-            self.advance("!", path, Signal.LOSE, attempt.message, "Lost")
+            given_up = self.row(position).reason == REPLACED or self.over(position) == REVOKED
+            self.advance("!", path, Signal.LOSE, attempt.message, "Lost", group="" if given_up else attempt.job)
         else:
             reason = {AttemptPhase.LOST: "Lost", AttemptPhase.TIMED_OUT: "TimedOut"}.get(attempt.phase, "AttemptFailed")
             self.fail(path, reason, attempt.message, failed=True)
@@ -357,11 +358,12 @@ class Walk:
         *,
         failed: bool = False,
         inputs: Mapping[str, Json] = NOTHING,
+        group: str | None = None,
     ) -> None:
         """Take a step to its next phase, here and in the plan. A plain end or start needs no message in its row."""
         said = message if sign in "!~" else ""
         uid = self.task.record.uid
-        change = StepAdvanced(uid, path, signal, PLAN, reason, said, outputs, wake_at, failed, inputs)
+        change = StepAdvanced(uid, path, signal, PLAN, reason, said, outputs, wake_at, failed, inputs, group)
         what = message if sign in "=>" else f"{signal.value}: {message}"
         self.do(Action(sign, uid, f"{self.subject} {path}", what, (change,)))
 

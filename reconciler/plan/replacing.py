@@ -55,18 +55,34 @@ def replaced(observed: Observed) -> Iterator[Action]:
     holders: dict[str, list[tuple[TaskRecord, str]]] = {group: [] for group in waits}
     for task in _oldest_first(observed) if waits else ():
         for attempt in task.attempts.values():
-            if attempt.job in waits and not attempt.ended and attempt.phase is not AttemptPhase.CANCELLING:
+            runs = not attempt.ended and attempt.phase is not AttemptPhase.CANCELLING
+            if attempt.job in waits and (runs or task.steps[attempt.path].keeps):
                 holders[attempt.job].append((task.record, attempt.path))
     for group, comer in waits.items():
         stay = max(comer.limit - comer.waiting, 0)
         rows = observed.snapshot.tasks
         for record, path in holders[group][: max(len(holders[group]) - stay, 0)]:
             if rows[record.uid].steps[path].reason != REPLACED and not _bound(record):
-                yield _told(record, path, comer)
+                yield (
+                    _told(record, path, comer)
+                    if not rows[record.uid].steps[path].keeps
+                    else _passed(record, rows[record.uid].steps[path], comer)
+                )
+
+
+def _by(comer: Comer) -> str:
+    return f"{comer.record.namespace}/{comer.record.name} {comer.row.path}"
+
+
+def _passed(record: TaskRecord, row: StepRecord, comer: Comer) -> Action:
+    """Nobody knows whether it runs, so there is nothing to stop: it only keeps its place no longer."""
+    change = StepAdvanced(record.uid, row.path, None, PLAN, row.reason, row.message, group="")
+    what = f"its place is taken by {_by(comer)}; it may still run"
+    return Action("~", record.uid, f"{record.namespace}/{record.name} {row.path}", what, (change,))
 
 
 def _told(record: TaskRecord, path: str, comer: Comer) -> Action:
-    by = f"replaced by {comer.record.namespace}/{comer.record.name} {comer.row.path}"
+    by = f"replaced by {_by(comer)}"
     change = StepAdvanced(record.uid, path, None, PLAN, REPLACED, by)
     return Action("~", record.uid, f"{record.namespace}/{record.name} {path}", by, (change,))
 

@@ -25,6 +25,7 @@ from reconciler.plan.triggers import triggers
 from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, TaskRecord, TaskSnapshot, Uid
+from state.room import QUEUED_FOR_GROUP
 
 PLAN = Cause("plan")
 ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
@@ -33,7 +34,7 @@ ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """What happens next to the tasks of `observed`: files, then triggers, then controls, then every step as it can go."""
-    files = admission(desired, observed, now)
+    seen, files = observed, admission(desired, observed, now)
     observed = observed.knowing(files.programs).after(Plan(files.actions).changes, now)
     fired = triggers(desired, observed, now)
     observed = observed.knowing(fired.programs).after(Plan(fired.actions).changes, now)
@@ -63,7 +64,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
         served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
         triggers=frozenset(_waited_for(observed, granted)),
         look=line.look | frozenset(_unfinished(granted, parked)),
-        freed=frozenset(_freed(observed, (*before, *granted))),
+        freed=frozenset(_freed(seen, observed, (*before, *granted))) - {""},
         entered=Counter(_entered(observed, (*line.actions, *granted))),
         programs={**files.programs, **fired.programs, **repinned},
     )
@@ -178,18 +179,23 @@ def _unfinished(granted: Iterable[Action], parked: Iterable[Action]) -> Iterator
             yield action.uid
 
 
-def _freed(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
-    """The groups of workflows in which something ended or began, so that the next in line has to be asked."""
+def _freed(seen: Observed, observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
+    """The groups in which something ended, began or left the line, so that the next one has to be asked.
+
+    `seen` is what was before this plan. The ends of attempts are reports, at which everybody in line is asked.
+    """
     for action in actions:
         task = observed.snapshot.tasks.get(action.uid)
+        rows = before.steps if (before := seen.snapshot.tasks.get(action.uid)) else {}
         for change in action.changes:
             if task is None:
                 continue  # an action about a trigger
-            if isinstance(change, TaskAdvanced) and task.record.group and change.signal is not Signal.QUEUE:
-                yield task.record.group
+            if isinstance(change, TaskAdvanced) and change.signal is not Signal.QUEUE:
+                yield from {task.record.group, *(row.group for row in rows.values() if row.reason == QUEUED_FOR_GROUP)}
             elif isinstance(change, StepAdvanced):
-                row = task.steps.get(change.path)
-                yield from {change.group or "", row.group if row and row.holds else ""} - {""}
+                row = rows.get(change.path)
+                left = row and (row.holds or row.keeps or (row.group and change.signal is not Signal.START))
+                yield from {change.group or "", row.group if row and left else ""}
 
 
 def _entered(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:

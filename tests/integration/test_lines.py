@@ -3,11 +3,12 @@
 import pytest
 
 from state import lines
-from state.changes import Change, Held, StepAdvanced, TaskAdvanced
+from state.changes import AttemptAdvanced, Change, Held, StepAdvanced, TaskAdvanced
+from state.loading import load_usage
 from state.phases import Signal
 from state.reader import Reader
 from state.records import Uid
-from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, Line
+from state.room import QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP, Holder, Line
 from state.store import Store
 from tests.histories import SEEN, START, admitted, attempt, begun, task
 
@@ -53,8 +54,8 @@ def test_a_task_knows_who_has_the_places_and_how_many_wait_before_it(store, read
     seen = {name: reader.task("demo", name).lines for name in ("a", "c", "holder", "gone")}
 
     assert seen == {
-        "a": {"": Line(0, ("demo/holder",))},
-        "c": {"": Line(2, ("demo/holder",))},
+        "a": {"": Line(0, (Holder("demo/holder"),))},
+        "c": {"": Line(2, (Holder("demo/holder"),))},
         "holder": {},
         "gone": {},
     }
@@ -71,7 +72,7 @@ def test_a_step_knows_how_many_steps_of_older_tasks_and_of_its_own_wait_before_i
 
     seen = reader.task("demo", "new").lines
 
-    holders = ("demo/old", "demo/new")  # by their attempts, whose job is the group
+    holders = (Holder("demo/old"), Holder("demo/new"))  # by their attempts, whose job is the group
     assert seen == {"x.9": Line(1, holders), "x.10": Line(2, holders), "y": Line(1), "z": Line(2)}
     assert store.lines.first(["api"], 9) == [uid("old"), uid("new")]
 
@@ -92,6 +93,28 @@ def test_what_waits_in_another_namespace_or_is_suspended_is_not_before_it(store,
     store.commit([*begun(task("new")), queued("new", "y")], START)
 
     assert reader.task("demo", "new").lines == {"y": Line(0)}
+
+
+def test_a_task_that_failed_while_something_of_it_may_still_run_has_its_place_and_the_attempt_too(store, reader):
+    holder = task("holder", group="main")
+    lost = StepAdvanced(holder.uid, "a", Signal.LOSE, SEEN, "Lost", group="api")
+    store.commit([*begun(holder, "a"), AttemptAdvanced(holder.uid, "a", Signal.LOSE, SEEN)], START)
+    store.commit([lost, TaskAdvanced(holder.uid, Signal.FAIL, SEEN, "Lost")], START)
+    store.commit([*grouped("b", Signal.QUEUE), *begun(task("c")), queued("c", "x", "api")], START)
+    usage = store.snapshot(()).usage
+
+    named = (Holder("demo/holder", "failed", "a", 1),)
+    assert reader.task("demo", "b").lines == {"": Line(0, named)}
+    assert reader.task("demo", "c").lines["x"].holders[0] == named[0]
+    assert (usage.runs, usage.groups["api"]) == ({"main": 1}, 2)
+    assert load_usage(store._connection) == usage
+    assert holder.uid in store.lines.rivals(["main"])
+
+    store.commit([StepAdvanced(holder.uid, "a", Signal.FAIL, SEEN, "Resolved")], START)
+
+    assert (store.snapshot(()).usage.runs, store.snapshot(()).usage.groups) == ({}, {"api": 1})
+    assert load_usage(store._connection) == store.snapshot(()).usage
+    assert not reader.task("demo", "holder").record.entered
 
 
 def test_the_places_of_groups_are_counted_again_at_a_start(tmp_path, store):

@@ -116,3 +116,4 @@ CREATE INDEX tasks_group ON tasks ("group", entered, number) WHERE "group" <> ''
 CREATE INDEX steps_group ON steps ("group", reason, uid) WHERE "group" <> '';
 CREATE INDEX steps_parked ON steps (uid) WHERE reason = 'QueuedForCapacity';
 CREATE INDEX attempts_group ON attempts (job, uid) WHERE ended_at IS NULL;
+CREATE INDEX tasks_place ON tasks ("group", number) WHERE "group" <> '' AND entered = 1;

@@ -14,7 +14,7 @@ from reconciler.expectation import expected_finish, expected_span
 from reconciler.waiting import duration_text, task_sentence
 from state.phases import AttemptPhase, StepPhase, TaskPhase
 from state.records import Cause, DefinitionRecord, Event, SourceRecord, StepRecord
-from state.room import Line
+from state.room import Holder, Line
 from tests.grade import DAY, START, UID, attempt, done, grade, node, parallel, record, run, step
 
 NOW = START + timedelta(seconds=10)
@@ -173,9 +173,26 @@ def test_a_step_of_a_task_that_is_not_let_on_says_what_lets_it_on():
     ("line", "said"),
     [
         (Line(0), "; it is next"),
-        (Line(1, ("demo/a",)), ", held by demo/a; 1 waits before it"),
-        (Line(3, ("demo/a", "demo/b")), ", held by demo/a and demo/b; 3 wait before it"),
-        (Line(2, ("x/a", "x/b", "x/c", "x/d")), ", held by x/a, x/b, x/c and others; 2 wait before it"),
+        (Line(1, (Holder("demo/a"),)), ", held by demo/a; 1 waits before it"),
+        (Line(3, (Holder("demo/a"), Holder("demo/b"))), ", held by demo/a and demo/b; 3 wait before it"),
+        (
+            Line(2, tuple(Holder(f"x/{name}") for name in "abcd")),
+            ", held by x/a, x/b, x/c and others; 2 wait before it",
+        ),
+        (
+            Line(0, (Holder("demo/a", "failed", "deploy.eu", 2),)),
+            (
+                ", held by demo/a (its deploy.eu may still run: look at the target, then: `reconciler resolve demo/a deploy.eu "
+                "--attempt 2 --as succeeded|failed --reason …`); it is next"
+            ),
+        ),
+        (
+            Line(0, (Holder("demo/a", "suspended"), Holder("demo/b", "removed"))),
+            (
+                ", held by demo/a (suspended: commit `control: {state: running}` to go on) and demo/b (its file was removed: "
+                "put the file back to go on); it is next"
+            ),
+        ),
     ],
 )
 def test_what_stands_in_line_says_who_is_before_it(line, said):
@@ -199,7 +216,7 @@ FULL = {"reason": "QueuedForGroup", "message": "the group main is full: 1 of 1"}
 
 @pytest.mark.parametrize("phase", [TaskPhase.CREATED, TaskPhase.RUNNING])
 def test_what_runs_others_and_stands_in_line_is_what_its_task_waits_with_and_not_what_is_in_it(phase):
-    line = Line(0, ("demo/other",))
+    line = Line(0, (Holder("demo/other"),))
     rows = (step("step1", StepPhase.SKIPPED), step("step2", StepPhase.QUEUED, **FULL))
     task = replace(run(*rows, task=record(phase)), lines={"step2": line})
 
