@@ -8,7 +8,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from glob import escape
 from itertools import chain, count
@@ -75,7 +75,7 @@ def restore(source: Path, state: Path, *, mark: str = "") -> Copy:
     folder.lock()
     try:
         folder.sweep()
-        with _put_back_nothing(source, state):
+        with _no_remedy(source, state):
             _copy(source, folder.draft, mark=mark or f"restored from {source.name}")
         kept = _set_aside(folder.database)
         folder.draft.replace(folder.database)
@@ -105,7 +105,7 @@ def _require_target(target: Path, state: Path) -> None:
 
 
 @contextmanager
-def _put_back_nothing(source: Path, state: Path) -> Iterator[None]:
+def _no_remedy(source: Path, state: Path) -> Iterator[None]:
     """To restore a backup is no remedy where it is the backup that is damaged."""
     try:
         yield
@@ -131,9 +131,8 @@ def _copy(source: Path, target: Path, *, mark: str) -> None:
         part.replace(target)
         sync_folder(target.parent)
     except sqlite3.Error as error:
-        raise as_state_error(
-            error, target if getattr(error, "sqlite_errorcode", 0) in _OF_WRITING else source
-        ) from error
+        at_fault = target if getattr(error, "sqlite_errorcode", 0) in _OF_WRITING else source
+        raise as_state_error(error, at_fault) from error
     except OSError as error:
         raise NotWritable(f"{target} cannot be written: {error}") from error
     finally:
@@ -148,12 +147,13 @@ def _new_part(target: Path) -> Path:
     part = target.with_name(f"{target.name}.{os.urandom(4).hex()}.part")
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        now = part.stat().st_mtime
-        for old in target.parent.glob(f"{escape(target.name)}.*.part"):
-            if now - old.stat().st_mtime > _ABANDONED:
-                old.unlink(missing_ok=True)
     except OSError as error:
         raise NotWritable(f"{target} cannot be written: {error}") from error
+    now = part.stat().st_mtime
+    for old in target.parent.glob(f"{escape(target.name)}.*.part"):
+        with suppress(OSError):  # another copy has become whole meanwhile
+            if now - old.stat().st_mtime > _ABANDONED:
+                old.unlink()
     return part
 
 
