@@ -14,6 +14,7 @@ from reconciler import follow, loop
 from reconciler.actions import Plan
 from reconciler.agenda import Agenda
 from reconciler.plan import capacity, groups, progress, triggers, verdict
+from reconciler.plan.whole import plan
 from state import store, writing
 from state.reading import Reading
 from state.records import StepRecord
@@ -141,11 +142,9 @@ def test_i7_a_time_that_wakes_nobody(monkeypatch):
 
 
 def test_i8_a_decision_that_depends_on_a_bad_file(monkeypatch, reads):  # noqa: F811  # the fixture
-    whole = test_bad_files.plan
-
     def timid(desired, observed, now):
         rejected = getattr(getattr(desired, "library", None), "rejected", None)
-        return Plan() if rejected else whole(desired, observed, now)
+        return Plan() if rejected else plan(desired, observed, now)
 
     monkeypatch.setattr(test_bad_files, "plan", timid)
     monkeypatch.setattr(loop, "plan", Doubter(reads).plan)
