@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.drivers.protocol import Call, Ended, Observation
+from reconciler.drivers.protocol import Call, Ended, LogSink, Observation
 from reconciler.secrets.provider import SecretChain
 from state.records import AttemptKey, Json, external_name
 
@@ -45,7 +45,7 @@ def make_call(
     number: int = 1,
     secrets: Mapping[str, str] | None = None,
     references: Mapping[str, str] | None = None,
-    log: Log | None = None,
+    log: LogSink | None = None,
     uses_result: bool = False,
     remaining: float | None = None,
 ) -> Call:

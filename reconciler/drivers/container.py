@@ -24,7 +24,8 @@ from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
 from state.records import Json
 
-_SWEEP = 0.5  # seconds in which receipts to be removed gather, so that one execution removes many
+_SWEEP = 1.0  # seconds without another receipt to be removed, so that one execution removes many
+_SWEEP_MOST = 10.0
 _SWEEP_TRIES = 5
 
 
@@ -169,7 +170,11 @@ class ContainerDriver:
         await asyncio.shield(sweep.task)
 
     async def _swept(self, place: tuple[str, str], engine: Engine) -> None:
-        await asyncio.sleep(_SWEEP)
+        seen, waited = -1, 0.0
+        while len(self._sweeps[place].stems) != seen and waited < _SWEEP_MOST:
+            seen = len(self._sweeps[place].stems)
+            await asyncio.sleep(_SWEEP)
+            waited += _SWEEP
         stems = sorted(self._sweeps.pop(place).stems)
         for attempt in range(_SWEEP_TRIES):
             try:

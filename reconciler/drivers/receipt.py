@@ -16,18 +16,22 @@ LASTING = FOLDERS.split()[:2]
 PART = 1 << 20
 """Bytes of each stream that one look brings."""
 TAIL = 256 << 10
+FILES = {"stdout": b"out", "stderr": b"err"}
 CUT_SHORT = 96
 FENCED = 97
 NOWHERE = 98
 _WORDS = "mkdir mv rm cat tail head wc tr grep"
 
 _FIND = f"""
-n=$1
+n=${{1#run:}}
 d=
 for b in {FOLDERS}; do [ -d "$b/$n" ] && d=$b/$n && break; done
-size() {{ [ -f "$1" ] && wc -c <"$1" || echo 0; }}
 says() {{ tr '\\0' '\\n' <"$1" 2>/dev/null | grep -qxF "$2"; }}
 leader() {{ [ -f "$d/pid" ] && read -r l <"$d/pid" && says "/proc/$l/cmdline" "run:$n"; }}
+sizes() {{ wc -c "$d/out" "$d/err" "$d/out.tail" "$d/err.tail" 2>/dev/null; }}
+"""
+
+_REPORT = f"""
 alive() {{
   leader && return 0
   for p in /proc/[0-9]*; do
@@ -47,12 +51,14 @@ report() {{
     fi
     if [ "$s" = lost ] && [ -f "$d/rc" ]; then read -r c <"$d/rc"; s=ending; fi
   fi
-  echo "receipt $s $c $(($(size "$d/out"))) $(($(size "$d/out.tail"))) $(($(size "$d/err"))) $(($(size "$d/err.tail")))"
+  echo "receipt $s $c"
+  [ -z "$d" ] || sizes
+  echo "0 total receipt"
   [ -z "$d" ] || {{ part "$d/out" "$1"; part "$d/err" "$2" >&2; }}
 }}
 """
 
-RUN = f"""{_FIND.replace("n=$1", "n=${1#run:}")}
+RUN = f"""{_FIND}
 most=$2 length=$3 mask=$4
 shift 4
 while [ -n "$mask" ]; do
@@ -65,17 +71,18 @@ while [ -n "$mask" ]; do
   mask=${{mask#?}}
 done
 [ -z "$d" ] || exit {FENCED}
-u=$(umask)
-umask 077
 i=/dev/null
 if [ "$length" -gt 0 ]; then
+  u=$(umask)
+  umask 077
   for b in {FOLDERS}; do {{ head -c "$length" >"$b/$n.in.$$"; }} 2>/dev/null && i=$b/$n.in.$$ && break; done
-  [ "$(($(size "$i")))" -eq "$length" ] || {{ [ "$i" = /dev/null ] || rm -f "$i"; exit {CUT_SHORT}; }}
+  umask "$u"
+  [ "$(($(wc -c <"$i")))" -eq "$length" ] || {{ [ "$i" = /dev/null ] || rm -f "$i"; exit {CUT_SHORT}; }}
 fi
 exec 5<"$i"
 [ "$i" = /dev/null ] || rm -f "$i"
 for b in {FOLDERS}; do
-  mkdir "$b/$n" 2>/dev/null && d=$b/$n && break
+  [ -d "$b" ] && mkdir -m 700 "$b/$n" 2>/dev/null && d=$b/$n && break
   [ -d "$b/$n" ] && exit {FENCED}
 done
 [ -n "$d" ] || exit {NOWHERE}
@@ -83,21 +90,25 @@ echo $$ >"$d/pid"
 keep() {{
   trap '' TERM INT HUP
   exec 2>/dev/null
-  (ulimit -c 0; ulimit -f "$most"; exec cat >"$1")
+  (ulimit -c 0; ulimit -f "$most"; exec cat >"$1") && return
   tail -c {TAIL} >"$1.new"
   [ -s "$1.new" ] && mv "$1.new" "$1.tail"
 }}
 ran() {{
-  umask "$u"
   RECONCILER_RECEIPT=$n "$@" <&5 5<&-
   c=$?
-  umask 077
   echo $c >"$d/rc.new" && mv "$d/rc.new" "$d/rc"
 }}
 {{ ran "$@" 2>&1 >&3 3>&- | keep "$d/err" 3>&-; }} 3>&1 | keep "$d/out"
 : >"$d/done"
-report 0 0
 read -r c <"$d/rc"
+z=$(sizes)
+set -- $z
+[ "$1" -lt {PART} ] && [ "$3" -lt {PART} ] && {{
+  printf 'receipt ended %s\\n%s\\n0 total receipt\\n' "$c" "$z"
+  cat "$d/out"
+  cat "$d/err" >&2
+}}
 exit "$c"
 """
 """`sh -c RUN rc run:NAME BLOCKS LENGTH MASK COMMAND…`: run it with a receipt of up to BLOCKS of 512 bytes a stream, and report.
@@ -106,15 +117,13 @@ A word whose place in MASK is 1 comes as a line of stdin instead, so that no lis
 the LENGTH bytes behind those lines are the command's stdin. If they are cut short nothing is run.
 """
 
-LOOK = f"""{_FIND}
-report "$2" "$3"
+LOOK = f"""{_FIND}{_REPORT}report "$2" "$3"
 """
 """`sh -c LOOK rc NAME OUT ERR`: what has become of it, and its output from these places on."""
 
-FORBID = f"""{_FIND}
-umask 077
+FORBID = f"""{_FIND}{_REPORT}umask 077
 if [ -z "$d" ]; then
-  for b in {FOLDERS}; do mkdir "$b/$n" 2>/dev/null && d=$b/$n && : >"$d/forbidden" && break; done
+  for b in {FOLDERS}; do mkdir -m 700 "$b/$n" 2>/dev/null && d=$b/$n && : >"$d/forbidden" && break; done
 fi
 report 0 0
 """
@@ -188,17 +197,23 @@ def words(program: str, *arguments: str) -> Sequence[str]:
 
 def read_report(stdout: bytes, stderr: bytes) -> Report | None:
     """The report that a program printed; None for anything else. A part is what follows, from where it was asked for."""
-    line, _, rest = stdout.partition(b"\n")
-    found = line.split()
-    if len(found) != 7 or found[0] != b"receipt":
+    head, found, rest = stdout.partition(b" receipt\n")
+    lines = [line.split() for line in head.splitlines()]
+    if (
+        not found
+        or len(lines) < 2
+        or lines[0][:1] != [b"receipt"]
+        or len(lines[0]) != 3
+        or lines[-1][-1:] != [b"total"]
+    ):
         return None
-    try:
-        code = None if found[2] == b"-" else int(found[2])
-        out, out_tail, err, err_tail = map(int, found[3:])
-    except ValueError:
-        return None
-    sizes, tails = {"stdout": out, "stderr": err}, {"stdout": out_tail, "stderr": err_tail}
-    return Report(found[1].decode(errors="replace"), code, sizes, tails, {"stdout": rest, "stderr": stderr})
+    counted = {
+        line[1].rpartition(b"/")[2]: int(line[0]) for line in lines[1:-1] if len(line) == 2 and line[0].isdigit()
+    }
+    sizes = {stream: counted.get(name, 0) for stream, name in FILES.items()}
+    tails = {stream: counted.get(name + b".tail", 0) for stream, name in FILES.items()}
+    code = int(lines[0][2]) if lines[0][2].isdigit() else None
+    return Report(lines[0][1].decode(errors="replace"), code, sizes, tails, {"stdout": rest, "stderr": stderr})
 
 
 def from_archive(raw: bytes) -> Report:

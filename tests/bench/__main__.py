@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from tests.bench.containers import containers
 from tests.bench.figures import Figure, chart, machine, table
 from tests.bench.growth import growth
 from tests.bench.latency import commit, successor
@@ -39,6 +40,7 @@ BENCHES: dict[str, Bench] = {
     "recovery": recovery,
     "growth": growth,
     "api": api,
+    "containers": containers,
 }
 
 

@@ -86,7 +86,7 @@ def test_every_setting_has_a_meaning():
 def test_an_example_is_a_library_without_a_problem(page, text, tmp_path):
     (tmp_path / "example.yaml").write_text(text, encoding="utf-8")
     source = FolderSource("main", tmp_path, ".", lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    library = build(source.tree(source.revision()), source.read, drivers=frozenset({"http", "process"}))
+    library = build(source.tree(source.revision()), source.read, drivers=frozenset({"http", "process", "container"}))
     assert [str(problem) for problem in library.problems] == []
     assert len(library.definitions) == text.count("apiVersion: reconciler/v1")
     assert library.definitions
@@ -140,8 +140,10 @@ def test_every_page_is_reached_from_the_readme():
 
 
 def test_every_make_target_in_the_documentation_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = {name for page in PAGES for name in re.findall(r"(?:`|\$ )make ([a-z]+)", page.read_text(encoding="utf-8"))}
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {
+        name for page in PAGES for name in re.findall(r"(?:`|\$ )make ([a-z0-9]+)", page.read_text(encoding="utf-8"))
+    }
     assert named
     assert named <= targets
 
