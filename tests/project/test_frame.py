@@ -17,6 +17,7 @@ TARGETS = {
     "install",
     "demo",
     "test",
+    "e2e",
     "lint",
     "format",
     "simulate",
