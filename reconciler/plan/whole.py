@@ -159,9 +159,11 @@ def _never_begun(record: TaskRecord) -> Action:
 def _cleaning(task: TaskSnapshot, observed: Observed) -> Iterator[Action]:
     """What a target still holds of an attempt whose result is committed may go."""
     for path, attempt in task.attempts.items():
+        if not (attempt.ended and attempt.cleanup):
+            continue
         subject = f"{task.record.namespace}/{task.record.name}"
         order = Order(Verb.CLEAN, attempt, subject, "")
-        if attempt.ended and attempt.cleanup and order.place not in observed.flying:
+        if order.place not in observed.flying:
             yield Action("-", attempt.uid, f"{subject} {path}", f"attempt {attempt.number} cleaned up", order=order)
 
 
