@@ -94,11 +94,13 @@ class Plan:
     `served` is the namespace that was given room last, "" if none was. `triggers` are those of which a task has ended,
     which others may wait for. `programs` are those of new pins, so that nobody has to read and compile these.
 
+    `patient` are those of `parked` that wait for nothing but a place in a group, which a person may have to make free.
     `entered` says how many take a place in each concurrency group with a limit.
     """
 
     actions: tuple[Action, ...] = ()
     parked: frozenset[Uid] = frozenset()
+    patient: frozenset[Uid] = frozenset()
     notes: tuple[str, ...] = ()
     again: frozenset[Identity] = frozenset()
     served: str = ""

@@ -49,7 +49,7 @@ class Agenda:
         self._sleepers: dict[Uid, timedelta] = {}  # by how much they would sleep too long
         self._activation: Activated | None = None
         self._dirty: OrderedDict[Uid, None] = OrderedDict()
-        self._parked: OrderedDict[Uid, None] = OrderedDict()
+        self._parked: OrderedDict[Uid, bool] = OrderedDict()  # whether it waits for a place in a group alone
         self._freed: dict[str, None] = {}  # groups of workflows in which there may be a place
         self._untried = 0  # of those in line: how many may find room since the last report
         self._quarantined: set[Uid] = set()
@@ -76,8 +76,11 @@ class Agenda:
 
     @property
     def empty(self) -> bool:
-        """Nothing is to be compared, woken or let in, now or later; the next time of a trigger is no work yet."""
-        if self.pressing or self._parked:
+        """Nothing is to be compared, woken or let in, now or later; the next time of a trigger is no work yet.
+
+        Where nothing else is under way, who waits for a place in a group waits for a person.
+        """
+        if self.pressing or not all(self._parked.values()):
             return False
         _, wake = self._store.due(_LONG_AGO, 0)  # the one in memory may be of something that has ended since
         return wake is None
@@ -118,7 +121,7 @@ class Agenda:
             self._activation = None
             self._changed.clear()
         for uid in planned.parked:
-            self._parked[uid] = None
+            self._parked[uid] = uid in planned.patient
         if planned.served:
             self.served, self._untried = planned.served, 0
         self._files.extend(sorted(planned.again))

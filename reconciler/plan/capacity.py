@@ -92,7 +92,7 @@ class Want:
 def _denied(action: Action, want: Want) -> Action:
     """It waits, which is written where it did not yet, or for something else."""
     changes = () if action.waits == want.reason else tuple(_waiting(change, want) for change in action.denied)
-    return replace(action, sign="~", what=f"queued: {want.message}", changes=changes, order=None)
+    return replace(action, sign="~", what=f"queued: {want.message}", changes=changes, order=None, waits=want.reason)
 
 
 def _waiting(change: TaskChange, want: Want) -> TaskChange:

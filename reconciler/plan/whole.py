@@ -6,7 +6,7 @@ at again (`again`, `look`, `freed`), planning again gives nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -59,6 +59,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     return Plan(
         (*before, *moved, *_noted(settled, desired, spoken, now)),
         parked=frozenset(action.uid for action in parked if action.claim is None or action.claim.driver),
+        patient=frozenset(_patient(parked)),
         notes=files.notes,
         again=frozenset((*_awaited(observed, granted), *_repinned_next(settled, desired, spoken, now))),
         served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
@@ -165,6 +166,11 @@ def _cleaning(task: TaskSnapshot, observed: Observed) -> Iterator[Action]:
         order = Order(Verb.CLEAN, attempt, subject, "")
         if order.place not in observed.flying:
             yield Action("-", attempt.uid, f"{subject} {path}", f"attempt {attempt.number} cleaned up", order=order)
+
+
+def _patient(parked: Sequence[Action]) -> set[Uid]:
+    """The tasks of which everything that found no room waits for a place in a group."""
+    return {action.uid for action in parked} - {action.uid for action in parked if action.waits != QUEUED_FOR_GROUP}
 
 
 def _unfinished(granted: Iterable[Action], parked: Iterable[Action]) -> Iterator[Uid]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from definitions.program import Program, Rule
 from reconciler.position import locate
-from state.phases import StepPhase
-from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
+from state.phases import STARTING_TASKS
+from state.records import StepRecord, TaskSnapshot, Uid
 from state.room import QUEUED_FOR_GROUP
 
 Tasks = Mapping[Uid, TaskSnapshot]
@@ -32,7 +32,7 @@ def entered_wrongly(
         if not attempt.ended and (earlier is None or earlier.number != attempt.number):
             unit = locate(programs(record.pins), path).unit
             if unit and unit.rule:
-                yield from _crowded(attempt.job, unit.rule, _working(attempt, tasks), f"{record.name} {path}")
+                yield from _crowded(attempt.job, unit.rule, _working(attempt.job, tasks), f"{record.name} {path}")
 
 
 def may_wait(task: TaskSnapshot, tasks: Tasks, programs: Programs) -> bool:
@@ -42,9 +42,25 @@ def may_wait(task: TaskSnapshot, tasks: Tasks, programs: Programs) -> bool:
         rule = programs(record.pins).rule
         ahead = any(each.record.number < record.number for each in _waiting(record.group, tasks))
         return rule is not None and (ahead or holders(record.group, tasks) >= rule.limit)
-    rows = [row for row in task.steps.values() if row.reason == QUEUED_FOR_GROUP and row.phase is StepPhase.QUEUED]
-    rules = [(row, _rule_of(task, row, programs)) for row in rows]
-    return any(rule is not None and holders(row.group, tasks) >= rule.limit for row, rule in rules)
+    rows = [row for row in task.steps.values() if row.reason == QUEUED_FOR_GROUP]
+    return any(_finds_no_place(task, row, tasks, programs) for row in rows)
+
+
+def _finds_no_place(task: TaskSnapshot, row: StepRecord, tasks: Tasks, programs: Programs) -> bool:
+    if any(each.record.number < task.record.number for each in _with_a_step_in(row.group, tasks)):
+        return True
+    node = locate(programs(task.record.pins), row.path)
+    rule = node.unit.rule if node.unit else _rule_of(task, row, programs)
+    count = _working(row.group, tasks) if node.unit else holders(row.group, tasks)
+    return rule is not None and count >= rule.limit
+
+
+def _with_a_step_in(group: str, tasks: Tasks) -> list[TaskSnapshot]:
+    """The tasks that go on and have a step that waits for a place in the group."""
+    able = [task for task in tasks.values() if task.record.phase in STARTING_TASKS and not task.record.held]
+    return [
+        task for task in able if any(r.group == group and r.reason == QUEUED_FOR_GROUP for r in task.steps.values())
+    ]
 
 
 def holders(group: str, tasks: Tasks) -> int:
@@ -53,9 +69,10 @@ def holders(group: str, tasks: Tasks) -> int:
     return runs + sum(row.holds and row.group == group for task in tasks.values() for row in task.steps.values())
 
 
-def _working(attempt: AttemptRecord, tasks: Tasks) -> int:
-    every = (each for task in tasks.values() for each in task.attempts.values())
-    return sum(each.job == attempt.job and not each.ended for each in every)
+def _working(group: str, tasks: Tasks) -> int:
+    """How many attempts have a place in the group: what has not ended, and what may still run for all that is known."""
+    runs = sum(each.job == group and not each.ended for task in tasks.values() for each in task.attempts.values())
+    return runs + sum(row.keeps and row.group == group for task in tasks.values() for row in task.steps.values())
 
 
 def _waiting(group: str, tasks: Tasks) -> list[TaskSnapshot]:

@@ -14,6 +14,7 @@ from state.changes import Activated, Admitted, Change, Controlled, Intended, Rep
 from state.inspection import inspect
 from state.pages import LIMIT
 from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
+from state.places import uncertain
 from state.reader import Reader
 from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
 from state.store import Committed
@@ -37,6 +38,7 @@ HARMLESS = frozenset(
     {"crash", "disk_full", "fetch_error", "retention", "log_cut", "force_push", "empty_tree", "bad_file"}
 )
 """Faults that take nothing away from what targets know and say."""
+_REVOKED = frozenset({TaskPhase.REVOKING, TaskPhase.REVOKED})
 _FINAL_TASKS = frozenset({TaskPhase.FINISHED, TaskPhase.REVOKED, TaskPhase.FAILED})
 _BROKEN = frozenset({StepPhase.FAILED, StepPhase.LOST, StepPhase.CANCELLED})
 _OVER = frozenset(phase.value for phase in ENDED_ATTEMPTS)
@@ -240,6 +242,7 @@ class Oracle:
         if before:
             old, new = before.record, task.record
             goes_on = old.phase is TaskPhase.FAILED and new.uid in self._authority.opened
+            goes_on |= new.phase in _REVOKED and uncertain(before.steps)  # it kept a place, and that is taken from it
             if old.phase in _FINAL_TASKS and not goes_on and (old.phase, old.outputs) != (new.phase, new.outputs):
                 raise self._broken(f"I5 the task {new.name} was {old.phase} and is {new.phase}")
             if new.pins != old.pins and old.pins and new.repinned == old.repinned:
