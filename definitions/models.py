@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, Strict, 
 
 from definitions.cron import cron_objection
 from definitions.notation import (
+    Commit,
     Count,
     Duration,
     ExpressionText,
@@ -299,7 +300,7 @@ class Control(Model):
     reason: str | None = None
     until: Moment | None = None
     run: Count = 1
-    repin: Annotated[str, Field(min_length=4)] | None = None
+    repin: Commit | None = None
     steps: dict[str, StepControl] = {}
 
     @model_validator(mode="after")

@@ -156,3 +156,18 @@ Word = Annotated[
     Annotated[str | int | float | bool, Tag("plain")] | Annotated[SecretReference, Tag("reference")],
     Discriminator(_is_reference),
 ]
+
+
+_COMMIT = r"^(dir:)?[0-9a-f]{7,64}$"
+
+
+def _commit(value: object) -> object:
+    if isinstance(value, str) and re.match(_COMMIT, value):
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"`repin` must be a commit by at least 7 digits (0-9, a-f), not {value!r:.60}")
+    raise ValueError("`repin` must be text: put the commit in quotes, digit by digit as it is written")
+
+
+Commit = Annotated[str, Field(pattern=_COMMIT), BeforeValidator(_commit)]
+"""A commit by all of its digits, or by the first 7 or more; of a folder behind `dir:`."""

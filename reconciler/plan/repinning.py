@@ -27,8 +27,6 @@ from state.changes import OwnChange, Repinned, StepAdvanced, apply_one
 from state.phases import ACTIVE_STEPS, Signal, StepPhase, TaskPhase
 from state.records import EXIT, Cause, Json, StepRecord, TaskSnapshot
 
-SHORTEST = 7
-"""So many digits name a commit."""
 _NEVER_BEGUN = frozenset({"ExpressionError", "ParamError", "Unsupported"})
 """Reasons of steps that could not begin as they were written."""
 
@@ -100,8 +98,6 @@ def _ending(task: TaskSnapshot) -> str:
 
 def _elsewhere(wanted: str, desired: Complete) -> str:
     """Why the commit is not to be had; "" if it is part of the history in force."""
-    if len(wanted.removeprefix("dir:")) < SHORTEST:
-        return f"{wanted} is too short for a commit; give {SHORTEST} digits at least"
     if wanted not in desired.since:
         return f"{wanted} is no commit that the revision in force, {desired.revision.commit[:12]}, descends from"
     return ""

@@ -33,7 +33,7 @@ from reconciler.plan.reopening import begun_inside, was_cut
 from reconciler.plan.sayings import ANEW, CLAIMS, PENDING, REFUSED, STALE, Remark, Said, dismissed
 from reconciler.position import Position, below, finding
 from state.phases import ENDED_STEPS, Signal, StepPhase
-from state.records import Json, StepRecord, TaskSnapshot
+from state.records import Json, StepRecord, TaskRecord, TaskSnapshot
 
 RESOLVED = "resolved"
 """What the row of a step keeps of the answer to a lost attempt."""
@@ -66,7 +66,16 @@ def verdict(task: TaskSnapshot, program: Program | None, said: Said) -> Verdict:
     found = _compared(task, cast("Program", program), said, row)
     if isinstance(found, Remark):
         return replace(found, final=_stays(said, found))
-    return (closing(task, found.position) or found) if found else None
+    return (closing(task, found.position) or _unpinned(task.record, said) or found) if found else None
+
+
+def _unpinned(record: TaskRecord, said: Said) -> Remark | None:
+    """What lets the task go on was written for the definitions that the same file asks for, and waits for these."""
+    wanted = record.control.get("repin", "")
+    goes_on = said.verb in {"retry", "skip"} or (said.verb == "resolve" and said.about.get("as") == "succeeded")
+    if not goes_on or not wanted or wanted == record.repinned:
+        return None
+    return Remark(PENDING, f"it waits until the task continues with the definitions at {wanted} (`repin`)")
 
 
 def _compared(task: TaskSnapshot, program: Program, said: Said, row: StepRecord) -> Verdict:

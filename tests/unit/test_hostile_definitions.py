@@ -42,6 +42,22 @@ def test_a_hostile_file_is_told_at_its_place_and_the_others_go_on(data: str | by
     assert any(code in problem for problem in problems(bad=data))
 
 
+@pytest.mark.parametrize(
+    ("commit", "said"),
+    [
+        *((text, "text: put the commit in quotes, digit by digit as it is written") for text in ("0123456", "12345e7")),
+        *(
+            (text, f"a commit by at least 7 digits (0-9, a-f), not '{text}'")
+            for text in ("main", "abcdef", "ABCDEF0", "v1.0.0-rc1")
+        ),
+    ],
+)
+def test_a_commit_to_continue_with_is_named_by_digits_and_no_number_is_spelled_anew(commit: str, said: str) -> None:
+    text = f"apiVersion: reconciler/v1\nkind: Task\nmetadata: {{name: bad}}\ncontrol: {{repin: {commit}}}\n"
+
+    assert f"`repin` must be {said}" in [each.message for each in found(bad=text)]
+
+
 def test_a_duplicate_key_names_both_lines() -> None:
     assert "line 4" in (text := str(found(bad=ENVELOPE + "spec: {}\nspec: {}\n")[0]))
     assert "line 5" in text
