@@ -162,11 +162,12 @@ _COMMIT = r"^(dir:)?[0-9a-f]{7,64}$"
 
 
 def _commit(value: object) -> object:
-    if isinstance(value, str) and re.match(_COMMIT, value):
-        return value
-    if isinstance(value, str):
-        raise ValueError(f"`repin` must be a commit by at least 7 digits (0-9, a-f), not {value!r:.60}")
-    raise ValueError("`repin` must be text: put the commit in quotes, digit by digit as it is written")
+    text = value if isinstance(value, str) else None
+    if text is not None and re.match(_COMMIT, text):
+        return text
+    named = f"a commit by at least 7 digits (0-9, a-f), not {text!r:.60}"
+    quoted = "text: put the commit in quotes, digit by digit as it is written"
+    raise ValueError(f"`repin` must be {quoted if text is None else named}")
 
 
 Commit = Annotated[str, Field(pattern=_COMMIT), BeforeValidator(_commit)]
