@@ -1,6 +1,6 @@
 # Everything a newcomer needs: `make` alone lists the targets. Needs Python >= 3.11, git and make; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test e2e lint format docs simulate pairs bench crash storage mutants coverage mutation lock clean
+.PHONY: help install demo demo-docker test e2e lint format docs simulate pairs bench crash storage mutants coverage mutation lock clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,7 +15,7 @@ START ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list the targets
-	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: $(INSTALLED) ## make .venv with the `reconciler` command in it
 
@@ -31,6 +31,9 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 demo: install ## a commit becomes a finished workflow, and survives a kill (under a minute)
 	$(BIN)/python -m reconciler.cli.demo
+
+demo-docker: install ## the same with a step in a real container of IMAGE, on the engine at DOCKER_HOST
+	$(BIN)/python -m reconciler.cli.demo $(or $(IMAGE),busybox)
 
 test: install ## the default test suite (under 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)

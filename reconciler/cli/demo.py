@@ -48,14 +48,30 @@ spec: {{workflow: grade, with: {{name: {person}}}}}
 """
 
 
-def show() -> int:
-    """Runs the demonstration. 0 if everything that it says was checked and true, else 1."""
+_CONTAINER = """\
+apiVersion: reconciler/v1
+kind: Job
+metadata: {{name: inside, namespace: {namespace}}}
+spec:
+  container:
+    run: {{image: {image}, command: [sh, -c, 'echo "{{\\"where\\": \\"$(hostname)\\"}}"']}}
+  outputs: {{where: result.json.where}}
+---
+apiVersion: reconciler/v1
+kind: Task
+metadata: {{name: inside-a-container, namespace: {namespace}}}
+spec: {{job: inside}}
+"""
+
+
+def show(image: str = "") -> int:
+    """Runs the demonstration, with an `image` also a step in a real container. 0 if everything that it says was checked and true, else 1."""
     started = time.monotonic()
     old = {each: signal.signal(each, _interrupted) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-")))
-            Demonstration(folder, stack).run()
+            Demonstration(folder, stack, image).run()
     except Failure as error:
         print(f"\nThe demonstration failed: {error}", file=sys.stderr)
         return FAILED
@@ -75,7 +91,8 @@ def _interrupted(number: int, _frame: object) -> None:
 class Demonstration:
     """Its folder, its children and what they have to prove."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, image: str = "") -> None:
+        self._image = image
         self._folder = folder
         self._stack = stack
         self._repository = Repository(folder / "repository", _environment())
@@ -95,6 +112,8 @@ class Demonstration:
         self._second_task()
         self._crash()
         self._failure()
+        if self._image:
+            self._container()
         self._read_back()
 
     def _start_service(self) -> None:
@@ -220,8 +239,23 @@ class Demonstration:
             raise Failure(f"`reconciler {' '.join(arguments)}` ended with {done.returncode}")
         return done.stdout
 
+    def _container(self) -> None:
+        _say(f"7. A container. The next task runs in a new one of {self._image}, on the engine at hand.")
+        text = _CONTAINER.format(namespace=NAMESPACE, image=json.dumps(self._image))
+        (self._repository.folder / "inside.yaml").write_text(text, encoding="utf-8")
+        print(f"   Committed inside.yaml as {self._repository.commit(['inside.yaml'], 'Look inside a container')}.")
+        name = "inside-a-container"
+        found = wait_for("the container", lambda: self._over(name), self._controller, 120)
+        status = found["status"]
+        print(f"   {name} is {status['state']}: {status['outputs'] or status['message']}")
+        check("the container gave its result", status["state"] == "FINISHED" and bool(status["outputs"]["where"]))
+
+    def _over(self, name: str) -> Mapping[str, Any] | None:
+        task = self._task(name)
+        return task if task and task["status"]["state"] in _ENDED else None
+
     def _read_back(self) -> None:
-        _say("7. Reading it back. The API offers, among others:")
+        _say(f"{7 + bool(self._image)}. Reading it back. The API offers, among others:")
         for path in ("/", "/api/v1/tasks", f"/api/v1/tasks/{NAMESPACE}/grade-alice", "/api/v1/events", "/openapi.json"):
             print(f"   {self._api.address}{path}")
         path = f"/tasks/{NAMESPACE}/grade-alice/document"
@@ -301,4 +335,4 @@ def _print_document(document: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(show())
+    sys.exit(show(*sys.argv[1:2]))

@@ -140,9 +140,9 @@ def test_every_page_is_reached_from_the_readme():
 
 
 def test_every_make_target_in_the_documentation_exists():
-    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = {
-        name for page in PAGES for name in re.findall(r"(?:`|\$ )make ([a-z0-9]+)", page.read_text(encoding="utf-8"))
+        name for page in PAGES for name in re.findall(r"(?:`|\$ )make ([a-z0-9-]+)", page.read_text(encoding="utf-8"))
     }
     assert named
     assert named <= targets

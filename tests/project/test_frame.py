@@ -16,6 +16,7 @@ TARGETS = {
     "help",
     "install",
     "demo",
+    "demo-docker",
     "test",
     "e2e",
     "lint",
@@ -47,7 +48,7 @@ def locked():
 
 def test_make_without_a_target_lists_every_target():
     answer = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, check=True, text=True)
-    listed = set(re.findall(r"^  make (\w+) +\S", answer.stdout, flags=re.MULTILINE))
+    listed = set(re.findall(r"^  make ([\w-]+) +\S", answer.stdout, flags=re.MULTILINE))
     assert listed == TARGETS
 
 
