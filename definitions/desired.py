@@ -22,6 +22,8 @@ class Complete:
     hold: bool = False  # adopt nothing that is introduced at or before this revision
     older: str = ""  # why what this revision introduces may have run before, although nothing recorded says so
     looked_at: datetime | None = None  # when a person decided about that: what comes to be later has not run before
+    words: Mapping[tuple[str, str], Mapping[str, Revision]] = field(default_factory=dict)
+    """By (namespace, name) of a task and part of its control: who asked for it, where that is not the last commit."""
     since: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by what `repin` names: files changed after it
 
 

@@ -122,8 +122,14 @@ class Source(Protocol):
         """Whether `new` does not descend from `old` (a force push)."""
         ...
 
-    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
-        """The last commit after `old` (None: at all) and up to `new` that changed each of `paths`, where it is found."""
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Sequence[Revision]]:
+        """The commits after `old` (None: at all) and up to `new` that changed each of `paths`, the latest first, where
+        any is found.
+        """
+        ...
+
+    def versions(self, path: str, revisions: Sequence[Revision]) -> Sequence[bytes]:
+        """The bytes of a file after each of `revisions`, in their order, up to one in which it is not to be had."""
         ...
 
     def uncommitted(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ decided by the planner. A source that cannot be read, or a revision that is refu
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,13 +17,14 @@ import structlog
 from definitions.definition import Definition
 from definitions.desired import Complete
 from definitions.library import DocumentState, Library, build
-from definitions.models import Trigger
+from definitions.models import Task, Trigger
 from definitions.repins import changed_since, repinned_tasks
 from definitions.revision import Revision, Source, SourceUnavailable, Tree
 from reconciler.inbox import Inbox
 from reconciler.last_good import LastGood, keeping, remembered, somebody
 from reconciler.plan.acceptance import Refused, refusal
 from reconciler.secrets.provider import SecretChain
+from reconciler.words import first_said
 from state.changes import Activated, SourceReported
 from state.questions import Latest
 from state.records import RESTORED_OLDER, DefinitionRecord, Identity, SourceRecord
@@ -31,6 +32,10 @@ from state.store import Store
 
 Condition = dict[str, str]
 _SECRET = re.compile(r'\{"secret":\s*"([^"]+)"\}')
+_TRACED = 50
+"""So many task files of one revision are searched for who wrote the parts of their controls."""
+_VERSIONS = 50
+"""So many versions of each of them."""
 _TOLD = 10
 """So many rejected files are named on standard error; the API has them all."""
 
@@ -47,6 +52,7 @@ class Sighting:
     rewound: bool
     changed: frozenset[str] | None  # the paths of the repository that differ from the revision in force, where known
     since: Mapping[str, frozenset[str]]
+    words: Mapping[Identity, Mapping[str, Revision]]
 
 
 class Follower:
@@ -131,15 +137,40 @@ class Follower:
             return None
         if revision.commit == self._refused:
             return None
-        tree = self._with_origins(self._source.tree(revision))
+        tree = self._source.tree(revision)
+        origins = self._origins(tree)
+        tree = self._with_origins(tree, origins)
         good = None if self._library else LastGood(self._rows.values())
         library = build(tree, self._source.read, self._library, good, self._drivers)
         before = self._record.commit
         rewound = bool(before) and before != revision.commit and self._source.rewound(before, revision.commit)
         changed = self._changed(before, revision, library)
         return Sighting(
-            revision, library, self._keeping(library), rewound, changed, changed_since(self._source, library)
+            revision,
+            library,
+            self._keeping(library),
+            rewound,
+            changed,
+            changed_since(self._source, library),
+            self._words(origins, library),
         )
+
+    def _words(
+        self, origins: Mapping[str, Sequence[Revision]], library: Library
+    ) -> Mapping[Identity, Mapping[str, Revision]]:
+        """Who wrote the new controls in files that several commits changed: of so many files, those with a control first."""
+        news = [each for each in library.tasks() if len(origins.get(each.path, ())) > 1 and self._is_news(each)]
+        news.sort(key=lambda each: not cast("Task", each.model).control.model_fields_set)
+        return {(each.namespace, each.name): self._first_said(each, origins[each.path]) for each in news[:_TRACED]}
+
+    def _first_said(self, task: Definition, revisions: Sequence[Revision]) -> Mapping[str, Revision]:
+        last = revisions[:_VERSIONS]
+        return first_said(task, zip(last, self._source.versions(task.path, last), strict=False))
+
+    def _is_news(self, task: Definition) -> bool:
+        """Whether a task file says something else than what was in force."""
+        row = self._rows.get((task.path, task.index))
+        return row is None or row.digest != task.digest
 
     def _keeping(self, library: Library) -> Library:
         """What is in force with `library`: a revision with rejected files removes no trigger either."""
@@ -158,21 +189,28 @@ class Follower:
         wanted = any(cast("Trigger", each.model).spec.on_commit for each in library.triggers())
         return self._source.changed(before, revision.commit) if wanted and before else frozenset()
 
-    def _with_origins(self, tree: Tree) -> Tree:
-        """The tree with who changed each file last, also those that are gone: what is known stays, the rest is looked up.
+    def _origins(self, tree: Tree) -> Mapping[str, Sequence[Revision]]:
+        """The commits since the revision in force that changed the files of `tree`, and those that are gone."""
+        if self._library is None:
+            return self._source.origins(
+                {path for path, _ in self._rows} | tree.blobs.keys(), None, tree.revision.commit
+            )
+        before = self._library.tree.blobs
+        news = {path for path in before.keys() | tree.blobs.keys() if before.get(path) != tree.blobs.get(path)}
+        found = self._source.origins(news, self._record.commit, tree.revision.commit)
+        return {path: found.get(path, (tree.revision,)) for path in news}
+
+    def _with_origins(self, tree: Tree, found: Mapping[str, Sequence[Revision]]) -> Tree:
+        """The tree with who changed each file last, also those that are gone: what is known stays.
 
         Where that is further back than a source looks, the people are unknown, and not those of the tip.
         """
-        tip, library = tree.revision, self._library
-        if library:
-            before, kept = library.tree.blobs, library.tree.origins
-            news = {path for path in before.keys() | tree.blobs.keys() if before.get(path) != tree.blobs.get(path)}
-            found = self._source.origins(news, self._record.commit, tip.commit)
-            return replace(tree, origins={**kept, **dict.fromkeys(news, tip), **found})
+        last = {path: revisions[0] for path, revisions in found.items()}
+        if self._library:
+            return replace(tree, origins={**self._library.tree.origins, **last})
         rows = {path: row for (path, _), row in self._rows.items()}
-        found = self._source.origins(rows.keys() | tree.blobs.keys(), None, tip.commit)
-        unknown = (tree.blobs.keys() | rows.keys()) - found.keys()
-        return replace(tree, origins={path: somebody(tip, rows.get(path), tree) for path in unknown} | dict(found))
+        unknown = (tree.blobs.keys() | rows.keys()) - last.keys()
+        return replace(tree, origins={path: somebody(tree.revision, rows.get(path), tree) for path in unknown} | last)
 
     # -- in the loop's thread ----------------------------------------------------------------------------------------
 
@@ -190,7 +228,7 @@ class Follower:
         gone = {identity for identity in identities if seen.library.task(*identity) is None}
         self._owed = gone if seen.library.rejected else set()
         removes, older = not seen.library.rejected, self._store.held
-        desired = Complete(seen.revision, seen.force, removes, self._hold, older, since=seen.since)
+        desired = Complete(seen.revision, seen.force, removes, self._hold, older, since=seen.since, words=seen.words)
         self._hold, self._refused = False, ""
         activation, concerned = self._activation(seen), self._concerned(seen.force)
         changed = seen.changed

@@ -10,16 +10,18 @@ from state.records import Cause, Json, TaskRecord
 Control = Mapping[str, Json]
 
 
-def asked_anew(asked: Mapping[str, Cause], before: Control, control: Control, cause: Cause) -> Mapping[str, Cause]:
+def asked_anew(
+    asked: Mapping[str, Cause], before: Control, control: Control, cause: Cause, words: Mapping[str, Cause]
+) -> Mapping[str, Cause]:
     """By part, who asked for `control`, which `cause` brought in the place of `before`, which was `asked` for.
 
-    A part that says what it says without a file is nobody's word until one has changed it: see `asked_by`.
+    `words` are the parts of which is known that others brought them. A part that says what it says without a file is nobody's word until one has changed it: see `asked_by`.
     """
-    old = dict(_parts(before))
+    old = dict(parts(before))
     found = {part: cause for part, cause in asked.items() if part.startswith("run.")}  # runs go on being asked for
-    for part, said in _parts(control):
+    for part, said in parts(control):
         if part not in old or old[part] != said:
-            found[part] = cause
+            found[part] = words.get(part, cause)
         elif part in asked:
             found[part] = asked[part]
     return found
@@ -33,13 +35,16 @@ def asked_by(record: TaskRecord, part: str) -> Cause:
 
 def differences(before: Control, control: Control) -> list[str]:
     """The parts in which `control` says something else than `before`."""
-    old, new = dict(_parts(before)), dict(_parts(control))
+    old, new = dict(parts(before)), dict(parts(control))
     gone = [f"without {part}" for part in old if part not in new and not part.startswith("run.")]
     return [*(part for part, said in new.items() if part not in old or old[part] != said), *gone]
 
 
-def _parts(control: Control) -> Iterator[tuple[str, Json]]:
-    """What is asked for by one word each. With another reason for a state no other state is asked for."""
+def parts(control: Control) -> Iterator[tuple[str, Json]]:
+    """What is asked for by one word each, as (name, what is said).
+
+    With another reason for a state no other state is asked for.
+    """
     yield "state", [control.get("state", "running"), control.get("until")]
     yield f"run.{control.get('run', 1)}", None
     if "repin" in control:

@@ -35,10 +35,8 @@ from state.records import (
     TaskSnapshot,
     Uid,
 )
+from state.room import QUEUED_FOR_TRIGGER
 from state.triggers import TriggerChange
-
-QUEUED_FOR_TRIGGER = "QueuedForTrigger"
-"""The reason of a task that waits for the end of the run of its trigger before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class Controlled:
     cause: Cause
     message: str = ""
     reason: str = "FileChanged"
+    words: Mapping[str, Cause] = field(default_factory=dict)  # by part of the control, where it is somebody else's
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +368,7 @@ def _facts(old: TaskRecord, change: Telling) -> dict[str, object]:
     match change:
         case Controlled():
             said = {name: getattr(change, name) for name in ("digest", "control", "conditions", "delete_policy")}
-            return said | {"asked": asked_anew(old.asked, old.control, change.control, change.cause)}
+            return said | {"asked": asked_anew(old.asked, old.control, change.control, change.cause, change.words)}
         case Repinned():
             digests = tuple(pin.digest for pin in change.pins)
             return {"pins": digests, "params": change.params, "repinned": change.commit}

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 QUEUED_FOR_CAPACITY, QUEUED_FOR_GROUP = "QueuedForCapacity", "QueuedForGroup"
 """The reasons of what stands in line: for room at the targets, or for its turn in a concurrency group."""
+QUEUED_FOR_TRIGGER = "QueuedForTrigger"
+"""The reason of a task that waits for the end of the run of its trigger before it."""
 REPLACED = "Replaced"
 """The reason of what ends because something newer of its concurrency group takes its place."""
 

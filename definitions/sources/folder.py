@@ -100,10 +100,15 @@ class FolderSource:
         del old, new
         return False
 
-    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Sequence[Revision]]:
         """A folder does not know who changed what."""
         del paths, old, new
         return {}
+
+    def versions(self, path: str, revisions: Sequence[Revision]) -> Sequence[bytes]:
+        """Nor what it was."""
+        del path, revisions
+        return ()
 
     def uncommitted(self) -> tuple[str, ...]:
         """Every file counts as it is."""

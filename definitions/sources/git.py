@@ -6,10 +6,11 @@ The ref is resolved to a full hash first and only the hash is used afterwards, s
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
-from definitions.revision import ALLOW_PRUNE, EMPTY, Blob, Revision, SourceUnavailable, Tree
+from definitions.revision import ALLOW_PRUNE, EMPTY, FILE_BYTES_LIMIT, Blob, Revision, SourceUnavailable, Tree
 from definitions.sources.acceptance import (
     LINK_MODE,
     accept,
@@ -23,6 +24,7 @@ from definitions.sources.git_output import (
     HISTORY_FORMAT,
     LOG_FORMAT,
     Garbled,
+    blobs_from,
     contents_from,
     entries_from,
     entry_from,
@@ -116,7 +118,7 @@ class GitSource:
             return False
         return self._descends(new, old) or not self._mirror.shallow
 
-    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Sequence[Revision]]:
         """Looked for in the last thousands of commits, merges by what they merged; the rest is left out."""
         if not paths:
             return {}
@@ -126,11 +128,22 @@ class GitSource:
             output = self._mirror.run(*arguments, f"--max-count={_HISTORY}", span, "--")
         except GitFailed:
             return {}
-        found: dict[str, Revision] = {}
+        found: dict[str, list[Revision]] = {}
         for revision, names in history_from(self.name, output):
             for path in names:
-                found.setdefault(path, revision)
+                found.setdefault(path, []).append(revision)
         return {path: found[path] for path in paths if path in found}
+
+    def versions(self, path: str, revisions: Sequence[Revision]) -> Sequence[bytes]:
+        """None of them is larger than a definition file may be."""
+        if printable(path) != path:
+            return ()
+        names = [f"{each.commit}:{path}" for each in revisions]
+        try:
+            found = blobs_from(path, self._mirror.run("cat-file", "--batch-check", lines=names))
+            return self._contents(list(takewhile(_is_small, found)))
+        except (GitFailed, Garbled):
+            return ()
 
     def uncommitted(self) -> tuple[str, ...]:
         """Our files in the work tree that differ from its HEAD, new and deleted ones too; () for a bare repository."""
@@ -260,6 +273,10 @@ class GitSource:
         except GitFailed:
             return False
         return True
+
+
+def _is_small(blob: Blob) -> bool:
+    return bool(blob.oid) and blob.size <= FILE_BYTES_LIMIT
 
 
 def _candidate(record: bytes) -> Blob | None:

@@ -75,6 +75,14 @@ def entry_from(record: bytes) -> Blob:
     return Blob(os.fsdecode(path), oid, int(size) if size.isdigit() else 0, mode)
 
 
+def blobs_from(path: str, output: bytes) -> Iterator[Blob]:
+    """The blobs that `git cat-file --batch-check` found at `path` of some commits; one without a name where none was."""
+    for line in output.splitlines():
+        words = line.decode("utf-8", "replace").split(" ")
+        found = len(words) == 3 and words[1] == "blob"
+        yield Blob(path, words[0] if found else "", int(words[2]) if found else 0, "100644")
+
+
 def contents_from(output: bytes, blobs: Sequence[Blob]) -> list[bytes]:
     """The bytes of `blobs` from the output of `git cat-file --batch`; raises Garbled unless each has its hash."""
     contents, start = [], 0

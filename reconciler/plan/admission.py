@@ -13,7 +13,7 @@ from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
 from reconciler.plan.control import CONTROL_CONDITIONS
-from reconciler.plan.entry import Wish, brought_by, control_json, enter, wish_of, wish_of_trigger
+from reconciler.plan.entry import Wish, brought_by, control_json, enter, wish_of, wish_of_trigger, words_of
 from reconciler.plan.sayings import of_its_run, written_before, written_for
 from state.asking import differences
 from state.changes import Controlled, TaskAdvanced, TaskChange
@@ -59,6 +59,7 @@ class _Desk:
         self.programs: dict[tuple[str, ...], Program] = {}
         self.notes: list[str] = []
         self.cause = Cause("commit")
+        self.words: Mapping[str, Cause] = {}
 
     def compare(self, identity: Identity) -> None:
         file = self.library.task(*identity)
@@ -68,7 +69,7 @@ class _Desk:
         if file is None:
             self._without_file(latest)
             return
-        task = cast("Task", file.model)
+        task, self.words = cast("Task", file.model), words_of(self.desired, identity)
         wish = self._wish(file, task, latest)
         if wish is None:
             self._controls_nothing(file, latest, task)
@@ -97,9 +98,11 @@ class _Desk:
         """The run that a file desires; without a spec the file controls a run of a trigger, which knows the spec."""
         told = latest.record if latest else None
         if task.spec is not None:
-            return replace(wish_of(file, task, task.spec, self.cause), told=told)
+            return replace(wish_of(file, task, task.spec, self.cause), told=told, words=self.words)
         made = self.library.trigger(file.namespace, told.trigger) if told and told.trigger else None
-        return replace(wish_of_trigger(made, file.name, self.cause, file), told=told) if made else None
+        return (
+            replace(wish_of_trigger(made, file.name, self.cause, file), told=told, words=self.words) if made else None
+        )
 
     def _controls_nothing(self, file: Definition, latest: TaskSnapshot | None, task: Task) -> None:
         """A file without a spec, and no trigger that is in force to say what it runs."""
@@ -197,7 +200,8 @@ class _Desk:
             return
         said = "; ".join(f"{name}: {text}" for name, text in conditions.items())
         news = "; ".join(filter(None, (", ".join(differences(record.control, control)), said)))
-        change = Controlled(record.uid, digest, control, conditions | kept, task.delete_policy, self.cause, news)
+        said_now = (control, conditions | kept, task.delete_policy, self.cause, news)
+        change = Controlled(record.uid, digest, *said_now, words=self.words)
         self._do("~", record, f"its file changed{f' ({said})' if said else ''}", change)
 
     def _removed(self, latest: TaskSnapshot) -> None:

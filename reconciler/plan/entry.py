@@ -19,9 +19,10 @@ from reconciler.actions import Action, Sign
 from reconciler.observed import pins_of
 from reconciler.plan.scope import workflow_group
 from state.asking import asked_anew, asked_by
-from state.changes import QUEUED_FOR_TRIGGER, Admitted, TaskAdvanced, TaskChange
+from state.changes import Admitted, TaskAdvanced, TaskChange
 from state.phases import Signal, TaskPhase
-from state.records import Cause, Json, Origin, Pin, TaskRecord, task_uid
+from state.records import Cause, Identity, Json, Origin, Pin, TaskRecord, task_uid
+from state.room import QUEUED_FOR_TRIGGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Wish:
     dismissed: Mapping[str, Json] = field(default_factory=dict)  # of its control: what was there for the run before
     origin: Origin | None = None  # where `file` comes from, if that is known better than from the revision
     word: Cause | None = None  # who wrote its control, if not who asked for the run
+    words: Mapping[str, Cause] = field(default_factory=dict)  # by part of the control, where it is somebody else's
     told: TaskRecord | None = None  # its run before, or the row of this one that waits: what it was told already
 
 
@@ -94,13 +96,21 @@ def _asked(wish: Wish) -> Mapping[str, Cause]:
     """Who asked for what of the new run; for the run itself where that is not who brought the bytes of its file."""
     told, control, own = wish.told, control_json(wish.control), f"run.{wish.control.run}"
     before: tuple[Mapping[str, Cause], Mapping[str, Json]] = (told.asked, told.control) if told else ({}, {})
-    found = asked_anew(*before, control, wish.word or wish.cause)
+    found = asked_anew(*before, control, wish.word or wish.cause, wish.words)
     asked = {part: cause for part, cause in found.items() if part == own or not part.startswith("run.")}
     if told and told.run == wish.control.run:
         asked[own] = asked_by(told, own)
     elif wish.cause.kind != "commit":
         asked[own] = wish.cause
+    elif own in wish.words and wish.words[own] != wish.cause:
+        asked[own] = wish.words[own]
     return asked
+
+
+def words_of(desired: Complete, identity: Identity) -> Mapping[str, Cause]:
+    """Who asked for what in the control of a task file, as far as that is known better than for the file as a whole."""
+    known = desired.words.get(identity, {})
+    return {part: Cause("commit", each.commit, each.author, each.subject) for part, each in known.items()}
 
 
 def brought_by(desired: Complete, path: str) -> Cause:

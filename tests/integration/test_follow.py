@@ -62,8 +62,11 @@ class Texts:
     def rewound(self, old: str, new: str) -> bool:
         return False
 
-    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
-        return {path: self.people[path] for path in paths if path in self.people}
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Sequence[Revision]]:
+        return {path: (self.people[path],) for path in paths if path in self.people}
+
+    def versions(self, path: str, revisions: Sequence[Revision]) -> Sequence[bytes]:
+        return ()
 
     def close(self) -> None:
         """Nothing is held."""

@@ -717,11 +717,37 @@ def test_each_file_has_the_commit_that_brought_it_and_not_the_tip(repository: Re
     brought = source.origins({"a.yaml", "dir/b c.yaml", "side.yaml", "odd\nname.yaml", "none.yaml"}, None, tip.commit)
     since = source.origins({"a.yaml", "side.yaml"}, second, tip.commit)
 
-    assert {path: revision.subject for path, revision in brought.items()} == {
+    assert {path: revisions[0].subject for path, revisions in brought.items()} == {
         "a.yaml": "first",
         "dir/b c.yaml": "second",
         "odd\nname.yaml": "second",
         "side.yaml": "third",
     }
-    assert brought["a.yaml"].commit == first
-    assert {path: revision.commit for path, revision in since.items()} == {"side.yaml": third}
+    assert brought["a.yaml"][0].commit == first
+    assert {path: revisions[0].commit for path, revisions in since.items()} == {"side.yaml": third}
+
+
+def test_the_versions_of_a_file_go_back_to_where_it_was_not_there_or_too_large(repository, source):
+    repository.commit("one", a="1")
+    first = repository.commit("two", a="22")
+    repository.commit("elsewhere", b="x")
+    repository.write("a.yaml").unlink()
+    repository.commit("gone")
+    repository.commit("back", a="333")
+    tip = repository.commit("again", a="4444", **{"odd [a]": "5"})
+    source.revision()
+
+    def told(path: str, old: str | None, new: str) -> list[tuple[str, bytes]]:
+        revisions = source.origins({path}, old, new).get(path, ())
+        return [(each.subject, data) for each, data in zip(revisions, source.versions(path, revisions), strict=False)]
+
+    assert told("a.yaml", None, tip) == [("again", b"4444"), ("back", b"333")]
+    assert told("odd [a].yaml", None, tip) == [("again", b"5")]
+    assert told("a.yaml", tip, tip) == told("none.yaml", None, tip) == []
+    assert told("a.yaml", None, first) == [("two", b"22"), ("one", b"1")]
+    assert source.versions("a\nb.yaml", [source.revision()]) == ()
+
+    repository.commit("large", a="x" * (MEBIBYTE + 1))
+    small = repository.commit("small", a="6")
+    source.revision()
+    assert told("a.yaml", tip, small) == [("small", b"6")]

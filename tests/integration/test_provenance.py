@@ -122,3 +122,24 @@ def test_an_approval_names_who_gave_it_although_others_have_changed_the_file_sin
     assert ("ask", "succeeded", "Carol") in found
     assert ("", "suspended", "Carol") in found
     assert ("", "running", "Dan") in found
+
+
+def test_commits_that_arrive_together_are_told_apart(tmp_path, target):
+    world = World(tmp_path, target)
+    held = "state: suspended, reason: CHG-1"
+    ann = world.commit("Ann", "Run one", one=asking())
+    world.commit("Zoe", "Prettier", one=asking("labels: {a: z}"))
+    world.commit("Bob", "Suspend it for a moment", one=asking("labels: {a: z}", held))
+    world.commit("Bob", "No", one=asking("labels: {a: z}"))
+    bob = world.commit("Bob", "Suspend one", one=asking("labels: {a: z}", held))
+    carol = world.commit("Carol", "Label one", one=asking("labels: {a: b}", held))
+    with Controller(world.repository.folder, world.state) as controller:
+        controller.reaches("one", "suspended")
+    first = world.says("why", "one")
+    dan = world.commit("Dan", "Go on", one=asking("labels: {a: b}"))
+    world.commit("Eve", "Another label", one=asking("labels: {a: c}"))
+    run_until_idle(world.repository.folder, world.state)
+
+    assert f"suspended by: Bob in {bob} “Suspend one”" in first
+    assert f"desired by: one.yaml at {ann} “Run one” by Ann\nas written at: {carol} “Label one” by Carol" in first
+    assert ("", "running", "Dan") in list(world.events("one")), dan

@@ -37,6 +37,7 @@ BOXES = {
             "reconciler.reasons",
             "reconciler.shortening",
             "reconciler.document",
+            "reconciler.words",
         ],
     ),
     "drivers": ("drivers: each reaches one kind of target", ["reconciler.drivers"]),

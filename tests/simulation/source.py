@@ -114,15 +114,20 @@ class SimulatedSource:
     def rewound(self, old: str, new: str) -> bool:
         return all(each.oid != old for each in self._commits[new].ancestors)
 
-    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Revision]:
-        found: dict[str, Revision] = {}
+    def origins(self, paths: Collection[str], old: str | None, new: str) -> Mapping[str, Sequence[Revision]]:
+        found: dict[str, list[Revision]] = {}
         for commit in self._commits[new].ancestors:
             if commit.oid == old:
                 break
             before = commit.parent.files if commit.parent else {}
-            changed = [path for path in paths if commit.files.get(path) != before.get(path)]
-            found = {**{path: _revision(commit) for path in changed}, **found}
+            for path in (path for path in paths if commit.files.get(path) != before.get(path)):
+                found.setdefault(path, []).append(_revision(commit))
         return found
+
+    def versions(self, path: str, revisions: Sequence[Revision]) -> Sequence[bytes]:
+        known = {each.oid: each for tip in self._commits.values() for each in tip.ancestors}
+        found = [known[each.commit].files.get(path) for each in revisions]
+        return [text.encode() for text in found[: found.index(None) if None in found else None] if text is not None]
 
     def uncommitted(self) -> tuple[str, ...]:
         return ()
