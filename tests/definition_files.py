@@ -9,7 +9,7 @@ from definitions.library import Library, build
 from definitions.problems import Problem
 from definitions.revision import Blob, Revision, Tree
 
-IMPLEMENTED = frozenset({"http", "process"})
+IMPLEMENTED = frozenset({"http", "process", "container"})
 JOB = """\
 apiVersion: reconciler/v1
 kind: Job
