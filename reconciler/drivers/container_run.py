@@ -102,7 +102,17 @@ class Containers:
             )
 
     async def clean(self, piece: Piece) -> None:
-        """Remove the containers of all calls of the attempt that have ended. A stranger's is left alone. Raises EngineError."""
+        """Remove the containers of all calls of the attempt that have ended; waits for an engine that does not answer."""
+        pause = 0.5
+        while True:
+            try:
+                return await self._removed(piece)
+            except (Unreachable, NoAnswer):
+                await asyncio.sleep(pause)
+                pause = min(10.0, pause * 2)
+
+    async def _removed(self, piece: Piece) -> None:
+        """Once. A stranger's container is left alone. Raises EngineError."""
         for number in range(1, piece.call.number + 1):
             each = replace(piece, call=replace(piece.call, number=number))
             try:

@@ -232,3 +232,19 @@ def test_one_selector_finds_containers_on_two_engines(own, engine, tmp_path) -> 
         assert [each["id"] for each in on_two["results"]] == [there]
     finally:
         first.close()
+
+
+async def test_a_container_is_removed_when_its_engine_is_back(own, engine, tmp_path) -> None:
+    driver, call = engine.driver(), run_call(engine, tmp_path, "step")
+    ended = await settle(driver, call, await driver.start(call, await driver.prepare(call)))
+    own.send(signal.SIGKILL)
+    cleaning = asyncio.ensure_future(driver.clean(call, ended.handle))
+    await asyncio.sleep(1)
+    waited = not cleaning.done()
+    own.up()
+
+    await asyncio.wait_for(cleaning, 30)
+
+    assert waited
+    assert engine.names() == []
+    await driver.close()
