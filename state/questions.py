@@ -16,7 +16,8 @@ from state.phases import TaskPhase, TriggerPhase
 from state.records import AttemptRecord, DefinitionRecord, Identity, SourceRecord, TriggerRecord, Uid
 from state.rows import ATTEMPTS, DEFINITIONS, SETTLED, SOURCES, TRIGGERS, from_microseconds, to_microseconds
 
-_IDLE = "NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = t.uid AND (a.ended_at IS NULL OR a.cleanup = 1))"
+_IDLE = """NOT EXISTS (SELECT 1 FROM attempts a WHERE a.uid = t.uid AND (a.ended_at IS NULL OR a.cleanup = 1))
+  AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.uid = t.uid AND s.phase = 'lost' AND s."group" <> '')"""
 _FINISHED = f"SELECT uid FROM tasks t WHERE live = 0 AND finished_at < ? AND {_IDLE} ORDER BY finished_at LIMIT ?"
 _SURPLUS = f"""SELECT uid FROM (SELECT uid, finished_at,
     row_number() OVER (PARTITION BY namespace ORDER BY finished_at DESC, number DESC) AS place
@@ -108,7 +109,7 @@ class Questions:
             return next((SOURCES.record(row) for row in rows), None)
 
     def finished_before(self, time: datetime, limit: int = 500) -> list[Uid]:
-        """Tasks that ended before `time` and have nothing left at a target, oldest first."""
+        """Tasks that ended before `time`, have nothing left at a target and keep no place in a group, oldest first."""
         return self._column(_FINISHED, to_microseconds(time), limit)
 
     def surplus(self, per_namespace: int, limit: int = 500) -> list[Uid]:

@@ -343,6 +343,10 @@ def test_retention_finds_the_old_and_the_surplus_but_not_what_is_in_use(store):
     held = task("held")
     left = AttemptAdvanced(held.uid, "step1", Signal.FAIL, SEEN, cleanup=True)
     store.commit([*begun(held), left, TaskAdvanced(held.uid, Signal.FAIL, SEEN)], START)
+    lost = task("lost").uid
+    unknown = AttemptAdvanced(lost, "step1", Signal.LOSE, SEEN)
+    keeps = StepAdvanced(lost, "step1", Signal.LOSE, SEEN, "Lost", group="main")
+    store.commit([*begun(task("lost")), unknown, keeps, TaskAdvanced(lost, Signal.FAIL, SEEN)], START)
     a, b, c, _ = (task(name).uid for name in "abcd")
     assert store.finished_before(START + timedelta(minutes=2)) == [a, b]
     assert store.finished_before(START + timedelta(minutes=2), limit=1) == [a]

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.drivers.protocol import Call
-from reconciler.judgement import Report
 from reconciler.position import Position, locate
 from state.changes import Activated, Admitted, Change, Controlled, Intended, Repinned, Retired, StepAdvanced
 from state.inspection import inspect
@@ -113,9 +112,6 @@ class Oracle:
         """The product logged an exception that nobody expected."""
         if not isinstance(error, ConnectionError):
             raise self._broken(f"an exception in the loop: {error!r}") from error
-
-    def reported(self, report: Report) -> None:
-        """A driver's answer is on its way."""
 
     def _broken(self, text: str) -> Violation:
         """The violation to raise; the world knows it too, whoever swallows it on the way."""

@@ -337,7 +337,6 @@ class Process:
         world = self.world
         self._reports += 1
         world.note(f"  < {report.path} call {report.call} {report.verb.value}: {_said(report)}")
-        world.oracle.reported(report)
         late = world.chance.between(1, 8, "late", self._reports) if world.strikes("late_reply", "report") else 0.0
         if late:
             self.eventloop.call_later(late, self.inbox.report, report)
