@@ -1,6 +1,7 @@
 """Concurrency groups: never more in a group than its limit, the oldest first, and nobody waits where there is room."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from definitions.program import Program, Rule
 from reconciler.position import locate
@@ -12,27 +13,46 @@ Tasks = Mapping[Uid, TaskSnapshot]
 Programs = Callable[[tuple[str, ...]], Program]
 
 
-def entered_wrongly(
-    before: TaskSnapshot | None, after: TaskSnapshot, tasks: Tasks, programs: Programs
-) -> Iterator[str]:
-    """What is wrong about the places that a task, its sub-workflows and its attempts took with one commit."""
-    record = after.record
-    if record.entered and not (before and before.record.entered):
-        if rule := programs(record.pins).rule:
-            yield from _crowded(record.group, rule, holders(record.group, tasks), record.name)
+class Entrant(NamedTuple):
+    """Who took a place in a group with a commit: a run, or (`works`) an attempt."""
+
+    group: str
+    limit: int
+    works: bool
+    who: str
+
+
+def entered_wrongly(known: Mapping[Uid, TaskSnapshot | None], tasks: Tasks, programs: Programs) -> Iterator[str]:
+    """What is wrong about the places that were taken with one commit; `known` are its tasks as they were before."""
+    came = [each for uid, before in known.items() for each in _entrants(before, tasks[uid], programs)]
+    for group, works in {(each.group, each.works) for each in came}:
+        entrants = sorted(each for each in came if (each.group, each.works) == (group, works))
+        before = (_working if works else holders)(group, tasks) - len(entrants)
+        for count, each in enumerate(entrants, before + 1):  # whoever has the lowest limit may have come first
+            if count > each.limit:
+                yield f"{each.who} is number {count} of {each.limit} in {group}"
+    for uid, earlier in known.items():
+        record = tasks[uid].record
+        if record.entered and not (earlier and earlier.record.entered) and programs(record.pins).rule:
             older = [each for each in _waiting(record.group, tasks) if each.record.number < record.number]
             if older:
                 yield f"{record.name} takes a place of {record.group} before {older[0].record.name}, which is older"
+
+
+def _entrants(before: TaskSnapshot | None, after: TaskSnapshot, programs: Programs) -> Iterator[Entrant]:
+    record = after.record
+    if record.entered and not (before and before.record.entered) and (rule := programs(record.pins).rule):
+        yield Entrant(record.group, rule.limit, False, record.name)
     for path, row in after.steps.items():
         known = before.steps.get(path) if before else None
         if row.holds and not (known and known.holds) and (rule := _rule_of(after, row, programs)):
-            yield from _crowded(row.group, rule, holders(row.group, tasks), f"{record.name} {path}")
+            yield Entrant(row.group, rule.limit, False, f"{record.name} {path}")
     for path, attempt in after.attempts.items():
         earlier = before.attempts.get(path) if before else None
         if not attempt.ended and (earlier is None or earlier.number != attempt.number):
             unit = locate(programs(record.pins), path).unit
             if unit and unit.rule:
-                yield from _crowded(attempt.job, unit.rule, _working(attempt.job, tasks), f"{record.name} {path}")
+                yield Entrant(attempt.job, unit.rule.limit, True, f"{record.name} {path}")
 
 
 def may_wait(task: TaskSnapshot, tasks: Tasks, programs: Programs) -> bool:
@@ -77,11 +97,6 @@ def _working(group: str, tasks: Tasks) -> int:
 
 def _waiting(group: str, tasks: Tasks) -> list[TaskSnapshot]:
     return [task for task in tasks.values() if task.record.in_line and task.record.pins and task.record.group == group]
-
-
-def _crowded(group: str, rule: Rule, count: int, who: str) -> Iterator[str]:
-    if count > rule.limit:
-        yield f"{who} is number {count} of {rule.limit} in {group}"
 
 
 def _rule_of(task: TaskSnapshot, row: StepRecord, programs: Programs) -> Rule | None:

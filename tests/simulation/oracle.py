@@ -167,9 +167,8 @@ class Oracle:
             elif isinstance(change, StepAdvanced | Repinned | Controlled):
                 self._commanded(process, change, known.get(change.uid))
         programs = process.loop.programs.get
-        for uid, before in known.items():
-            for text in entered_wrongly(before, self._tasks[uid], self._tasks, programs):
-                raise self._broken(f"group: {text}")
+        for text in entered_wrongly(known, self._tasks, programs):
+            raise self._broken(f"group: {text}")
         self._executed_once()
 
     def _note(self, change: Change) -> None:

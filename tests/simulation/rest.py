@@ -11,7 +11,7 @@ _WAITING = frozenset({TaskPhase.SUSPENDED, TaskPhase.REMOVED})
 def may_rest(task: TaskSnapshot, tasks: Tasks, programs: Programs) -> bool:
     """Whether a task that lives has a named reason to do nothing."""
     record = task.record
-    if record.phase in _WAITING or record.reason == "DefinitionRejected":
+    if record.phase in _WAITING or not record.pins:
         return True
     if record.behind:
         return any(each.record.name == record.behind and each.record.live for each in tasks.values())
