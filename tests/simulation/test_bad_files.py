@@ -47,7 +47,13 @@ def reads(monkeypatch):
         found[id(library)] = (library, read)
         return library
 
+    def kept(library, before):
+        keeps = last_good.keeping(library, before)
+        found[id(keeps)] = (keeps, found[id(library)][1])
+        return keeps
+
     monkeypatch.setattr(follow, "build", recorded)
+    monkeypatch.setattr(follow, "keeping", kept)
     monkeypatch.setattr(last_good, "build", recorded)
     return found
 
@@ -83,7 +89,7 @@ class Doubter:
                 for each in blobs:
                     yield from [(each, bad)] if each is blob else read([each])
 
-            spoiled = build(tree, read_all, library, None)
+            spoiled = last_good.keeping(build(tree, read_all, library, None), library)
             assert name in spoiled.rejected, what
             self._spoiled[id(library), what] = spoiled
         return self._spoiled[id(library), what]
