@@ -35,8 +35,9 @@ demo: install ## a commit becomes a finished workflow, and survives a kill (unde
 demo-docker: install ## the same with a step in a real container of IMAGE, on the engine at DOCKER_HOST
 	$(BIN)/python -m reconciler.cli.demo $(or $(IMAGE),busybox)
 
+# One worker more than cores: a fifth of the time tests wait for controllers.
 test: install ## the default test suite (under 6 minutes on 2 cores)
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/e2e $(ARGUMENTS)
+	$(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) --ignore tests/e2e $(ARGUMENTS)
 
 # Without an engine each test says why it is skipped; where CI=true there has to be one.
 e2e: install ## the tests with a real Docker engine, the one at DOCKER_HOST (KILLS=10 of a controller at random moments)
