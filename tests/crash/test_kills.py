@@ -17,7 +17,7 @@ def campaign(tmp_path, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4))
 def test_after_five_kills_at_random_moments_everything_is_as_if_there_had_been_none(campaign, seed):
     for _ in range(5):
         campaign.kill_at_random()
