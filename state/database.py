@@ -116,7 +116,7 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> int:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if tables and application != APPLICATION_ID and not _only_bookkeeping(connection):
+    if tables and application != APPLICATION_ID:
         raise damaged(path, "this is a database of another program")
     if version > VERSION:
         raise TooNew(
@@ -138,9 +138,3 @@ def require_whole_log(database: Path) -> None:
     log = read_log(log_of(database))
     if log.damaged:
         raise damaged(database, f"the write-ahead log cannot be trusted: {log.trouble}")
-
-
-def _only_bookkeeping(connection: sqlite3.Connection) -> bool:
-    """Whether a first start was cut short between the table of migrations and the first of them."""
-    rows = connection.execute("SELECT tbl_name FROM sqlite_schema WHERE tbl_name <> '_sqlite_migrations'")
-    return rows.fetchone() is None

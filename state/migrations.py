@@ -201,10 +201,13 @@ def places(database: Database) -> None:
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the database at `path` to this release's schema; each step is a transaction of its own.
+    """Bring the database at `path` to this release's schema, in one transaction: a start that is cut short leaves none.
 
+    The library makes its table of migrations and the index on it in two, which a kill once came between.
     Raises TooNew for a database of a newer release and Damaged for a database that is not ours.
     """
     version = require_ours(connection, path)
     if version < VERSION:
-        MIGRATIONS.apply(Database(connection, execute_plugins=False))
+        database = Database(connection, execute_plugins=False)
+        with database.atomic():
+            MIGRATIONS.apply(database)

@@ -482,17 +482,6 @@ def test_a_database_of_another_program_is_left_alone(folder):
     assert sql(folder, "SELECT name FROM sqlite_schema") == [("mine",)]
 
 
-def test_a_first_start_that_was_cut_short_goes_on(folder):
-    folder.mkdir()
-    with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as connection:
-        from sqlite_utils import Database
-
-        MIGRATIONS.ensure_migrations_table(Database(connection))
-    store = Store.open(folder)
-    assert store.epoch == 1
-    store.close(keep_wal=False)
-
-
 def test_migrating_again_changes_nothing(folder, store):
     before = sql(folder, "SELECT sql FROM sqlite_schema ORDER BY name")
     migrate(store._connection, folder)
