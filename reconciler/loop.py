@@ -23,7 +23,6 @@ from reconciler.plan.whole import contested, plan
 from state.changes import Change, Retired, TaskChange, uid_of
 from state.errors import StateError
 from state.phases import IllegalTransition, TaskPhase, TriggerPhase
-from state.places import uncertain
 from state.records import Identity, Snapshot, TaskRecord, TaskSnapshot, Uid
 from state.store import Committed, Store
 from state.triggers import TriggerChange, trigger_of
@@ -214,8 +213,7 @@ def _asked(
 ) -> tuple[list[TaskChange | TriggerChange], Observed]:
     """What was asked for and still fits, and the world after it; what was asked for twice fits once.
 
-    A run whose file is compared in this turn is not let go in it, nor one that keeps places in groups until a person
-    says what became of it: retention asks again.
+    A run whose file is compared in this turn is not let go in it: retention asks again.
     """
     fitting: list[TaskChange | TriggerChange] = []
     for change in changes:
@@ -226,7 +224,7 @@ def _asked(
             continue
         task = observed.snapshot.tasks.get(uid_of(change))
         compared = task is not None and task.record.identity in observed.identities
-        if task is None or (isinstance(change, Retired) and (compared or uncertain(task.steps))):
+        if task is None or (compared and isinstance(change, Retired)):
             continue
         try:
             observed = observed.after([change], now)
