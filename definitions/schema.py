@@ -5,7 +5,6 @@ published for the `# yaml-language-server` hint, and a test fails when the two d
 """
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
@@ -13,8 +12,6 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from definitions.meanings import explained
 from definitions.models import Job, Task, Trigger, Workflow
-
-PUBLISHED = Path(__file__).with_name("schema.json")
 
 _Document = Annotated[Job | Workflow | Task | Trigger, Field(discriminator="kind")]
 

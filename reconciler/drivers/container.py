@@ -19,7 +19,7 @@ from reconciler.drivers.container_select import select
 from reconciler.drivers.container_work import Work
 from reconciler.drivers.engine import Engine, EngineError
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Unknown
-from reconciler.drivers.request import fill, redacted
+from reconciler.drivers.request import fill, without_secrets
 from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
 from state.records import Json
@@ -103,7 +103,7 @@ class ContainerDriver:
             return Ended(False, message=str(error), repeatable=False)
         if isinstance(seen, Ended | Unknown):
             self._copies.pop(call.call_key, None)
-        return _without_secrets(seen, asked.redactor)
+        return without_secrets(seen, asked.redactor)
 
     async def _act(self, call: Call, asked: _Asked, handle: Json, verb: str) -> Observation:
         act: Callable[[Any, Json], Awaitable[Observation]]
@@ -188,14 +188,3 @@ class ContainerDriver:
 class _Sweep:
     stems: set[str]
     task: "asyncio.Future[None]"
-
-
-def _without_secrets(seen: Observation, redactor: Redactor) -> Observation:
-    match seen:
-        case Ended(result=result, message=message):
-            return replace(seen, result=redacted(result, redactor), message=redactor.text(message))
-        case NotStarted(proof=proof):
-            return replace(seen, proof=redactor.text(proof))
-        case Unknown(evidence=evidence):
-            return replace(seen, evidence=redactor.text(evidence))
-    return seen

@@ -11,9 +11,9 @@ from definitions.notation import SecretReference
 from definitions.requests import Container, ContainerRun, Resources
 from definitions.values import Json, spell
 from reconciler.drivers.protocol import Call
+from reconciler.drivers.request import environment, require_passable
 
 OWNER = "reconciler.dev/controller"
-ATTEMPT = "reconciler.dev/attempt"
 SPEC = "reconciler.dev/spec-hash"
 CALL = "reconciler.dev/call"
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -56,16 +56,15 @@ def read_block(block: Mapping[str, Any]) -> Container:
         if key in plain:
             plain[key] = _words(plain[key])
     if "env" in plain:
-        plain["env"] = _environment(plain["env"])
+        plain["env"] = environment(plain["env"])
     if isinstance(plain.get("run"), dict):
         run = dict(plain["run"])
         run |= {"command": _words(run["command"])} if run.get("command") is not None else {}
-        run |= {"env": _environment(run.get("env"))}
+        run |= {"env": environment(run.get("env"))}
         plain["run"] = run
     found = Container.model_validate(plain)
-    environment = {**found.env, **(found.run.env if found.run else {})}
-    for text in [*_command(found), *environment, *map(str, environment.values())]:
-        _check_text(text)
+    variables = {**found.env, **(found.run.env if found.run else {})}
+    require_passable((*_command(found), *variables, *map(str, variables.values())))
     return found
 
 
@@ -174,19 +173,3 @@ def _list(words: Sequence[str | SecretReference] | str | None) -> list[str]:
 
 def _words(value: Any) -> Any:
     return [spell(word) for word in value] if isinstance(value, list) else value
-
-
-def _environment(value: Any) -> dict[str, str]:
-    found = {name: spell(each) for name, each in (value or {}).items() if each is not None}
-    if bad := [name for name in found if "=" in name or not name]:
-        raise ValueError(f"{bad[0]!r} is not the name of an environment variable")
-    return found
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a character cannot be handed to a container") from None
-    if "\0" in text:
-        raise ValueError("a NUL character cannot be handed to a container")

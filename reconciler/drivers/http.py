@@ -25,7 +25,7 @@ from reconciler.drivers.answer import brief
 from reconciler.drivers.http_reply import Body, Reply, TooLarge, judge, judge_verify, says_already_exists
 from reconciler.drivers.http_request import BadRequest, Outgoing, build, build_cancel, build_verify, read_block
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
-from reconciler.drivers.request import GatheredLog, GuardedLog, fill, redacted
+from reconciler.drivers.request import GatheredLog, GuardedLog, fill, without_secrets
 from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
 from state.records import Json
@@ -125,7 +125,7 @@ class HttpDriver:
         gathered = GatheredLog(call.log)
         turn = _Turn(http, call, redactor, GuardedLog(gathered, redactor), seconds)
         try:
-            return _without_secrets(cast(Observation, await act(turn)), redactor)
+            return without_secrets(cast(Observation, await act(turn)), redactor)
         except BadRequest as error:
             return Ended(succeeded=False, message=redactor.text(str(error)), repeatable=False)
         finally:
@@ -269,18 +269,6 @@ def _reason(outcome: Observation) -> str:
             return text
         case Running():
             return "running"
-
-
-def _without_secrets(observation: Observation, redactor: Redactor) -> Observation:
-    match observation:
-        case Ended(result=result, message=message):
-            return replace(observation, result=redacted(result, redactor), message=redactor.text(message))
-        case NotStarted(proof=proof):
-            return replace(observation, proof=redactor.text(proof))
-        case Unknown(evidence=evidence):
-            return replace(observation, evidence=redactor.text(evidence))
-        case Running():
-            return observation
 
 
 def _trusted() -> ssl.SSLContext:

@@ -25,7 +25,7 @@ from reconciler.drivers import wrapper
 from reconciler.drivers.answer import brief
 from reconciler.drivers.process_folder import ProcessFolder, marked, remove
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
-from reconciler.drivers.request import fill
+from reconciler.drivers.request import environment, fill, require_passable
 from reconciler.secrets.forms import forms
 from reconciler.secrets.provider import SecretUnavailable
 from state.records import Json
@@ -206,23 +206,11 @@ class ProcessDriver:
 def _read_block(block: Mapping[str, Any]) -> Process:
     """The block as a model, every word as text. Raises ValueError naming what is wrong."""
     words = [spell(word) for word in block.get("command") or []]
-    env = {name: spell(value) for name, value in (block.get("env") or {}).items() if value is not None}
+    env = environment(block.get("env"))
     plain = {name: spell(block[name]) for name in ("stdin", "workdir") if block.get(name) is not None}
     process = Process.model_validate({**block, **plain, "command": words, "env": env})
-    for text in (*words, *env, *env.values(), process.workdir or ""):
-        _check_text(text)
-    if bad := [name for name in env if "=" in name or not name]:
-        raise ValueError(f"{bad[0]!r} is not the name of an environment variable")
+    require_passable((*words, *env, *env.values(), process.workdir or ""))
     return process
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a character cannot be handed to a process") from None
-    if "\0" in text:
-        raise ValueError("a NUL character cannot be handed to a process")
 
 
 def _alive(folder: ProcessFolder) -> bool:

@@ -2,11 +2,12 @@
 
 import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from definitions.values import Json, spell
-from reconciler.drivers.protocol import Call, LogSink
+from reconciler.drivers.protocol import Call, Ended, LogSink, NotStarted, Observation, Running, Unknown
 from reconciler.secrets.forms import forms
 from reconciler.secrets.redaction import RedactedStream, Redactor
 
@@ -43,14 +44,23 @@ def _key(container: Any, part: str) -> str | int:
     return int(part) if isinstance(container, list) else part
 
 
-def spelled(value: Json) -> str:
-    """A scalar as text (true, false, 5), a list or mapping as compact JSON: what targets that know only text are given."""
-    return spell(value)
+def environment(values: Any) -> dict[str, str]:
+    """Environment variables with every value as text; those that are None are left out. Raises ValueError for a name."""
+    found = {name: spell(value) for name, value in (values or {}).items() if value is not None}
+    if bad := [name for name in found if "=" in name or not name]:
+        raise ValueError(f"{bad[0]!r} is not the name of an environment variable")
+    return found
 
 
-def spelled_values(block: Mapping[str, Any], name: str) -> dict[str, str]:
-    """The mapping at `name` with every value as text; entries that are None are left out."""
-    return {key: spell(value) for key, value in (block.get(name) or {}).items() if value is not None}
+def require_passable(texts: Iterable[str]) -> None:
+    """Raise ValueError for a text that no process can be given, in a container or out of one."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("half of a character cannot be handed to a process") from None
+        if "\0" in text:
+            raise ValueError("a NUL character cannot be handed to a process")
 
 
 def redacted(value: Json, redactor: Redactor) -> Json:
@@ -64,6 +74,19 @@ def redacted(value: Json, redactor: Redactor) -> Json:
     if isinstance(value, int | float) and not isinstance(value, bool) and redactor.text(str(value)) != str(value):
         return "***"
     return value
+
+
+def without_secrets(seen: Observation, redactor: Redactor) -> Observation:
+    """What was seen, with stars in everything that a driver took from its target."""
+    match seen:
+        case Ended(result=result, message=message):
+            return replace(seen, result=redacted(result, redactor), message=redactor.text(message))
+        case NotStarted(proof=proof):
+            return replace(seen, proof=redactor.text(proof))
+        case Unknown(evidence=evidence):
+            return replace(seen, evidence=redactor.text(evidence))
+        case Running():
+            return seen
 
 
 class GuardedLog:

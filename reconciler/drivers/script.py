@@ -8,7 +8,6 @@ are fixed for a call.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -17,7 +16,7 @@ from definitions.blocks import BodyError
 from reconciler import clock
 from reconciler.drivers.answer import BadAnswer, brief, parse
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation
-from reconciler.drivers.request import GatheredLog, GuardedLog, fill, redacted
+from reconciler.drivers.request import GatheredLog, GuardedLog, fill, without_secrets
 from reconciler.drivers.script_code import Code, Printed, code
 from reconciler.secrets.provider import SecretUnavailable
 from state.records import Json
@@ -86,8 +85,8 @@ class ScriptDriver:
             seen = await self._run(call, runnable, inputs, log)
         log.close()
         await gathered.release()
+        seen = without_secrets(seen, redactor)
         if isinstance(seen, Ended):
-            seen = replace(seen, result=redacted(seen.result, redactor), message=redactor.text(seen.message))
             self._remember(call, seen)
         return seen
 
