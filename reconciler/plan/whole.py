@@ -6,14 +6,14 @@ at again (`again`, `look`, `freed`), planning again gives nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import cast
 
 from definitions.desired import Desired
 from reconciler.actions import Action, Order, Plan, Verb
 from reconciler.observed import Observed
-from reconciler.plan.admission import RUN_WAITING, admission
+from reconciler.plan.admission import admission
 from reconciler.plan.beginning import begun
 from reconciler.plan.capacity import grant
 from reconciler.plan.control import control, noted
@@ -22,14 +22,12 @@ from reconciler.plan.progress import progress
 from reconciler.plan.repinning import Repinning, repinning
 from reconciler.plan.replacing import comers, replaced
 from reconciler.plan.triggers import triggers
-from state.changes import OwnChange, StepAdvanced, TaskAdvanced, apply_one
+from reconciler.plan.waking import awaited, entered, freed, patient, unfinished, waited_for
+from state.changes import OwnChange, TaskAdvanced, apply_one
 from state.phases import Signal, TaskPhase
 from state.records import Cause, Identity, TaskRecord, TaskSnapshot, Uid
-from state.room import QUEUED_FOR_GROUP
 
 PLAN = Cause("plan")
-ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
-"""The signals that end a task."""
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
@@ -59,14 +57,14 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     return Plan(
         (*before, *moved, *_noted(settled, desired, spoken, now)),
         parked=frozenset(action.uid for action in parked if action.claim is None or action.claim.driver),
-        patient=frozenset(_patient(parked)),
+        patient=frozenset(patient(parked)),
         notes=files.notes,
-        again=frozenset((*_awaited(observed, granted), *_repinned_next(settled, desired, spoken, now))),
+        again=frozenset((*awaited(observed, granted), *_repinned_next(settled, desired, spoken, now))),
         served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
-        triggers=frozenset(_waited_for(observed, granted)),
-        look=line.look | frozenset(_unfinished(granted, parked)),
-        freed=frozenset(_freed(seen, observed, (*before, *granted))) - {""},
-        entered=Counter(_entered(observed, (*line.actions, *granted))),
+        triggers=frozenset(waited_for(observed, granted)),
+        look=line.look | frozenset(unfinished(granted, parked)),
+        freed=frozenset(freed(seen, observed, (*before, *granted))) - {""},
+        entered=Counter(entered(observed, (*line.actions, *granted))),
         programs={**files.programs, **fired.programs, **repinned},
     )
 
@@ -166,68 +164,3 @@ def _cleaning(task: TaskSnapshot, observed: Observed) -> Iterator[Action]:
         order = Order(Verb.CLEAN, attempt, subject, "")
         if order.place not in observed.flying:
             yield Action("-", attempt.uid, f"{subject} {path}", f"attempt {attempt.number} cleaned up", order=order)
-
-
-def _patient(parked: Sequence[Action]) -> set[Uid]:
-    """The tasks of which everything that found no room waits for a place in a group."""
-    return {action.uid for action in parked} - {action.uid for action in parked if action.waits != QUEUED_FOR_GROUP}
-
-
-def _unfinished(granted: Iterable[Action], parked: Iterable[Action]) -> Iterator[Uid]:
-    """The tasks that go on at once: with what stands behind a skipped step, inside a workflow, or in place of others.
-
-    So do those that failed here and were taken up again by a commit: they may have to ask for their place in a group.
-    """
-    for action in granted:
-        again = any(isinstance(c, TaskAdvanced) and c.signal is Signal.RETRY for c in action.changes)
-        if again or (action.claim and action.order is None):
-            yield action.uid
-    for action in parked:
-        if action.claim and action.claim.policy == "replace" and action.changes:
-            yield action.uid
-
-
-def _freed(seen: Observed, observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
-    """The groups in which something ended, began or left the line, so that the next one has to be asked.
-
-    `seen` is what was before this plan. The ends of attempts are reports, at which everybody in line is asked.
-    """
-    for action in actions:
-        task = observed.snapshot.tasks.get(action.uid)
-        rows = before.steps if (before := seen.snapshot.tasks.get(action.uid)) else {}
-        for change in action.changes:
-            if task is None:
-                continue  # an action about a trigger
-            if isinstance(change, TaskAdvanced) and change.signal is not Signal.QUEUE:
-                yield from {task.record.group, *(row.group for row in rows.values() if row.reason == QUEUED_FOR_GROUP)}
-            elif isinstance(change, StepAdvanced):
-                row = rows.get(change.path)
-                left = row and (row.holds or row.keeps or (row.group and change.signal is not Signal.START))
-                yield from {change.group or "", row.group if row and left else ""}
-
-
-def _entered(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
-    """The group of each task, workflow and attempt that takes a place where there are only so many."""
-    for action in actions:
-        if action.claim and action.claim.begins and action.claim.limit is not None and action.sign == ">":
-            yield action.claim.group
-        elif action.claim is None and action.sign == ">":
-            record = observed.snapshot.tasks[action.uid].record
-            starts = any(isinstance(c, TaskAdvanced) and c.signal in {Signal.START, None} for c in action.changes)
-            yield from [record.group] if record.group and starts else []
-
-
-def _awaited(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:
-    """The files that ask for another run and waited for the end of the one that ends here."""
-    return (record.identity for record in _ended(observed, granted) if RUN_WAITING in record.conditions)
-
-
-def _waited_for(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:
-    """The triggers of which a task ends here."""
-    return ((record.namespace, record.trigger) for record in _ended(observed, granted) if record.trigger)
-
-
-def _ended(observed: Observed, granted: Iterable[Action]) -> Iterator[TaskRecord]:
-    for action in granted:
-        if any(isinstance(change, TaskAdvanced) and change.signal in ENDS for change in action.changes):
-            yield observed.snapshot.tasks[action.uid].record
