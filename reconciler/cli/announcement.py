@@ -40,15 +40,18 @@ class Announcer:
             self._idle_said = bool(committed.events) or self._say_nothing_to_do()
 
     def conclude(self) -> None:
-        """How many tasks there are in each state, or that there are none."""
+        """How many tasks there are in each state, and what a person has to mend before there are more."""
         reader = Reader(self._state)
         counts: dict[str, int] = {}
         for (_, state), count in reader.counts().items():
             counts[state.value] = counts.get(state.value, 0) + count
+        rejected = sum(count for (_, accepted), count in reader.definition_counts().items() if not accepted)
         reader.close()
-        if counts:
-            found = ", ".join(f"{counts[state]} {state}" for state in _ORDER if state in counts)
-            self._say(f"idle: {found}")
+        found = [f"{counts[state]} {state}" for state in _ORDER if state in counts]
+        if rejected:
+            found.append(f"{rejected} rejected (reconciler get definitions --rejected)")
+        if found:
+            self._say(f"idle: {', '.join(found)}")
 
     def _say_nothing_to_do(self) -> bool:
         """Once the first revision is in force: says so if it wants no task. Whether there is a revision."""

@@ -106,6 +106,15 @@ def test_a_failed_task_is_exit_code_1(repository):
     assert "✗ default/world  FAILED" in done.stdout
 
 
+def test_a_rejected_file_is_exit_code_1_and_is_counted_in_the_last_line(repository, service):
+    repository.commit("hello", hello=JOB % service, world=TASK % ("world", "world"), odd="apiVersion: reconciler/v1\nkind: Task\n")
+
+    done = run_until_idle(repository)
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "idle: 1 FINISHED, 1 rejected (reconciler get definitions --rejected)"
+
+
 def test_held_tasks_are_exit_code_2_until_they_are_adopted(repository, service):
     repository.commit("hello", hello=JOB % service, world=TASK % ("world", "world"))
     held = run_until_idle(repository, "--adopt", "hold")
