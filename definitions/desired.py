@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from definitions.definition import Identity
 from definitions.library import Library
 from definitions.revision import Revision
 
@@ -24,7 +25,8 @@ class Complete:
     looked_at: datetime | None = None  # when a person decided about that: what comes to be later has not run before
     words: Mapping[tuple[str, str], Mapping[str, Revision]] = field(default_factory=dict)
     """By (namespace, name) of a task and part of its control: who asked for it, where that is not the last commit."""
-    since: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by what `repin` names: files changed after it
+    since: Mapping[str, frozenset[Identity]] = field(default_factory=dict)
+    """By the commit that a `repin` names: the jobs and workflows that say something else since."""
 
 
 @dataclass(frozen=True, slots=True)

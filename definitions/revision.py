@@ -112,9 +112,10 @@ class Source(Protocol):
         """
         ...
 
-    def since(self, name: str, new: str) -> frozenset[str] | None:
-        """The paths of definition files that differ at `new` from an earlier commit, whose hash or the beginning of it
-        `name` is; None where `new` descends from no such commit.
+    def since(self, name: str, new: str) -> Mapping[str, Blob] | None:
+        """By path the YAML files that differ at `new` from an earlier commit, as they were there, for `read`; the blob
+        has no `oid` where there was none. `name` is the commit's hash or the beginning of it; None where `new`
+        descends from no such commit.
         """
         ...
 

@@ -15,6 +15,7 @@ from typing import cast
 import structlog
 
 from definitions.definition import Definition
+from definitions.definition import Identity as Defined
 from definitions.desired import Complete
 from definitions.library import DocumentState, Library, build
 from definitions.models import Task, Trigger
@@ -51,7 +52,7 @@ class Sighting:
     force: Library
     rewound: bool
     changed: frozenset[str] | None  # the paths of the repository that differ from the revision in force, where known
-    since: Mapping[str, frozenset[str]]
+    since: Mapping[str, frozenset[Defined]]
     words: Mapping[Identity, Mapping[str, Revision]]
 
 

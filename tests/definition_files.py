@@ -51,7 +51,7 @@ class Shelf:
         self.library: Library | None = None
         self.read_paths: list[str] = []
         self._settings = {"drivers": IMPLEMENTED, **settings}
-        self._commits = 0
+        self.history: list[dict[str, bytes]] = []
 
     def put(self, **files: str | bytes | None) -> Library:
         """Commit these files (`api1` is api1.yaml; None removes one) and build the next library."""
@@ -63,20 +63,30 @@ class Shelf:
                 del self.files[path]
             else:
                 self.files[path] = text.encode() if isinstance(text, str) else text
-        self._commits += 1
+        self.history.append(dict(self.files))
         self.library = build(self.tree(), self.read, self.library, **self._settings)
         return self.library
 
     def tree(self) -> Tree:
         at = datetime(2026, 11, 22, tzinfo=UTC)
-        revision = Revision("main", f"c{self._commits}", "Ada", "ada@example.org", "Ada", "a change", at)
+        revision = Revision("main", f"c{len(self.history)}", "Ada", "ada@example.org", "Ada", "a change", at)
         blobs = {path: _blob(path, data) for path, data in sorted(self.files.items())}
         return Tree(revision, blobs, self.refused)
 
     def read(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, bytes]]:
         for blob in blobs:
             self.read_paths.append(blob.path)
-            yield blob, self.files[blob.path]
+            versions = (files[blob.path] for files in reversed([*self.history, self.files]) if blob.path in files)
+            yield blob, next(data for data in versions if _blob(blob.path, data).oid == blob.oid)
+
+    def since(self, name: str, new: str) -> Mapping[str, Blob] | None:
+        """As a source answers; the first commit is called 0000001 there, and only the last one can be `new`."""
+        assert new == f"c{len(self.history)}"
+        if not name.isdigit() or not 0 < int(name) <= len(self.history):
+            return None
+        then, now = self.history[int(name) - 1], self.history[-1]
+        paths = [path for path in then.keys() | now.keys() if then.get(path) != now.get(path)]
+        return {path: _blob(path, then[path]) if path in then else Blob(path, "", 0, "") for path in sorted(paths)}
 
 
 def _blob(path: str, data: bytes) -> Blob:

@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from definitions.desired import Complete, Desired, Unavailable
 from definitions.library import Library, program_of
 from definitions.program import Program
-from definitions.revision import Revision
+from definitions.repins import changed_since
+from definitions.revision import Revision, Source
 from reconciler.actions import Order, Plan, Verb, place
 from reconciler.drivers.protocol import Observation
 from reconciler.judgement import Report, judge
@@ -71,7 +72,6 @@ class Stage:
     changed: set[str] = field(default_factory=set)
     pins: dict[str, Pin] = field(default_factory=dict)
     programs: dict[tuple[str, ...], Program] = field(default_factory=dict)
-    history: list[dict[str, bytes]] = field(default_factory=list)
     origins: dict[str, Revision] = field(default_factory=dict)
     number: int = 0
 
@@ -90,22 +90,14 @@ class Stage:
         library = replace(library, tree=replace(library.tree, revision=seen, origins=dict(self.origins)))
         library = keeping(library, self.force) if library.rejected and self.force else library
         self.force = library
-        self.history.append(dict(self.shelf.files))
-        self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold, since=self._since())
+        since = changed_since(cast("Source", self.shelf), library)
+        self.desired = Complete(seen, library, removes=not library.rejected, hold=self.hold, since=since)
         self.hold = False
         self.waiting |= {(task.namespace, task.name) for task in library.tasks()}
         self.waiting |= {task.record.identity for task in self.snapshot.tasks.values()} | set(self.snapshot.runs)
         self.looks |= {(trigger.namespace, trigger.name) for trigger in library.triggers()}
         self.looks |= {trigger.identity for trigger in self.snapshot.triggers.values()}
         self.changed |= {*files, *paths}
-
-    def _since(self) -> dict[str, frozenset[str]]:
-        """What has changed since each commit; the first one is called 0000001."""
-        now = self.history[-1]
-        return {
-            f"{number:07}": frozenset(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))
-            for number, then in enumerate(self.history, 1)
-        }
 
     @staticmethod
     def _text(group: str, name: str, body: Any) -> str:

@@ -91,9 +91,9 @@ class FolderSource:
         before, after = (self._trees[commit].blobs for commit in (old, new))
         return frozenset(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
-    def since(self, name: str, new: str) -> frozenset[str] | None:
+    def since(self, name: str, new: str) -> Mapping[str, Blob] | None:
         """A folder has no earlier commits."""
-        return frozenset() if new.startswith(name) else None
+        return {} if new.startswith(name) else None
 
     def rewound(self, old: str, new: str) -> bool:
         """A folder has no history to rewrite."""

@@ -6,7 +6,7 @@ The ref is resolved to a full hash first and only the hash is used afterwards, s
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import takewhile
+from itertools import repeat, takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,14 +102,15 @@ class GitSource:
         except GitFailed:
             return None
 
-    def since(self, name: str, new: str) -> frozenset[str] | None:
+    def since(self, name: str, new: str) -> Mapping[str, Blob] | None:
         """As far back as the mirror goes."""
         if not SHORT_HASH.fullmatch(name):
             return None
         self._prepare()
         with suppress(GitFailed):
             old = self._mirror.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
-            return self.changed(old, new) if self._descends(old, new) else None
+            changed = self.changed(old, new) if self._descends(old, new) else None
+            return None if changed is None else {each.path: each for each in self._as_they_were(old, changed)}
         return None
 
     def rewound(self, old: str, new: str) -> bool:
@@ -140,7 +141,7 @@ class GitSource:
             return ()
         names = [f"{each.commit}:{path}" for each in revisions]
         try:
-            found = blobs_from(path, self._mirror.run("cat-file", "--batch-check", lines=names))
+            found = blobs_from(repeat(path), self._mirror.run("cat-file", "--batch-check", lines=names))
             return self._contents(list(takewhile(_is_small, found)))
         except (GitFailed, Garbled):
             return ()
@@ -265,6 +266,13 @@ class GitSource:
     def _contents(self, blobs: Sequence[Blob]) -> list[bytes]:
         output = self._mirror.run("cat-file", "--batch", "--buffer", lines=(blob.oid for blob in blobs))
         return contents_from(output, blobs)
+
+    def _as_they_were(self, commit: str, paths: Collection[str]) -> Iterator[Blob]:
+        """The YAML files among `paths` at a commit; without an `oid` where there is none that may be read."""
+        asked = sorted(path for path in paths if path.endswith((".yaml", ".yml")) and printable(path) == path)
+        names = [f"{commit}:{path}" for path in asked]
+        for blob in blobs_from(asked, self._mirror.run("cat-file", "--batch-check", lines=names)):
+            yield blob if _is_small(blob) else Blob(blob.path, "", 0, blob.mode)
 
     def _descends(self, old: str, new: str) -> bool:
         self._prepare()

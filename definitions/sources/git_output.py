@@ -6,7 +6,7 @@ terminal. Paths keep undecodable bytes as surrogates, for the rules of acceptanc
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha1
 
@@ -75,9 +75,9 @@ def entry_from(record: bytes) -> Blob:
     return Blob(os.fsdecode(path), oid, int(size) if size.isdigit() else 0, mode)
 
 
-def blobs_from(path: str, output: bytes) -> Iterator[Blob]:
-    """The blobs that `git cat-file --batch-check` found at `path` of some commits; one without a name where none was."""
-    for line in output.splitlines():
+def blobs_from(paths: Iterable[str], output: bytes) -> Iterator[Blob]:
+    """The blobs that `git cat-file --batch-check` found when asked for `paths`; one without a name where none was."""
+    for path, line in zip(paths, output.splitlines(), strict=False):
         words = line.decode("utf-8", "replace").split(" ")
         found = len(words) == 3 and words[1] == "blob"
         yield Blob(path, words[0] if found else "", int(words[2]) if found else 0, "100644")

@@ -62,7 +62,7 @@ def repin_verdict(task: TaskSnapshot, program: Program | None, desired: Desired)
         return Remark(REFUSED, str(error))
     if changed := _changed(closure, wanted, desired):
         return Remark(
-            REFUSED, f"{', '.join(changed)} has changed since {wanted}, and only what is in force can be continued with"
+            REFUSED, f"{', '.join(changed)} changed since {wanted}, and only what is in force can be continued with"
         )
     return _fitting(task, cast("Program", program), closure, there)
 
@@ -104,10 +104,13 @@ def _elsewhere(wanted: str, desired: Complete) -> str:
 
 
 def _changed(closure: tuple[Definition, ...], wanted: str, desired: Complete) -> list[str]:
-    """The files that do not say now what they said at that commit, or are rejected as they are."""
+    """The definitions that do not say now what they said at that commit, or whose file is rejected as it is."""
     blobs, differing = desired.library.tree.blobs, desired.since[wanted]
-    paths = dict.fromkeys(each.path for each in closure if each.path in differing or not _in_force(each, blobs))
-    return list(paths)
+    return [
+        f"{each.kind.lower()} `{each.name}` in {each.path}"
+        for each in closure
+        if each.identity in differing or not _in_force(each, blobs)
+    ]
 
 
 def _in_force(definition: Definition, blobs: Mapping[str, Blob]) -> bool:

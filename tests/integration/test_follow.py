@@ -39,7 +39,7 @@ class Texts:
                 del self.shelf.files[f"{name}.yaml"]
             else:
                 self.shelf.files[f"{name}.yaml"] = text.encode()
-        self.shelf._commits += 1
+        self.shelf.history.append(dict(self.shelf.files))
         self.tip = self.shelf.tree().revision.commit
 
     def describe(self) -> str:

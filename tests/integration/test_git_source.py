@@ -105,8 +105,22 @@ def test_a_new_commit_is_seen_with_exactly_the_paths_it_changed(repository, sour
     assert source.changed(old, old) == frozenset()
     assert source.changed("dir:0", new) is None
     assert source.changed("0" * 40, new) is None
-    assert source.since(old[:7], new) == source.since(old, new) == source.changed(old, new)
-    assert source.since(new[:7], new) == frozenset()
+
+
+def test_a_file_of_an_earlier_commit_can_be_read_as_it_was(repository, source):
+    old = repository.commit(a=TASK, b=TASK, c=TASK)
+    source.revision()
+    (repository.folder / "a.yaml").unlink()
+    repository.write("notes.txt", "not ours")
+    new = repository.commit(b=TASK + "---\n", d=TASK)
+    source.revision()
+
+    then = source.since(old[:7], new)
+
+    assert then == source.since(old, new)
+    assert {path: bool(blob.oid) for path, blob in then.items()} == {"a.yaml": True, "b.yaml": True, "d.yaml": False}
+    assert [data.decode() for _, data in source.read([then["a.yaml"], then["b.yaml"]])] == [TASK, TASK]
+    assert source.since(new[:7], new) == {}
 
 
 @pytest.mark.parametrize("name", ["0" * 40, "abcdef0", "HEAD", "main", "--all", "", "-n1", "HEAD~1"])

@@ -104,12 +104,16 @@ class SimulatedSource:
     def changed(self, old: str, new: str) -> frozenset[str] | None:
         return None
 
-    def since(self, name: str, new: str) -> frozenset[str] | None:
+    def since(self, name: str, new: str) -> Mapping[str, Blob] | None:
         found = [each for each in self._commits[new].ancestors if each.oid.startswith(name)]
-        then, now = (found[0].files if found else {}), self._commits[new].files
-        return (
-            frozenset(path for path in then.keys() | now.keys() if then.get(path) != now.get(path)) if found else None
-        )
+        if not found:
+            return None
+        then, now = found[0].files, self._commits[new].files
+        self._commits[found[0].oid] = found[0]
+        paths = [path for path in then.keys() | now.keys() if then.get(path) != now.get(path)]
+        return {
+            path: _blob(path, then[path]) if path in then else Blob(path, "", 0, "100644") for path in sorted(paths)
+        }
 
     def rewound(self, old: str, new: str) -> bool:
         return all(each.oid != old for each in self._commits[new].ancestors)

@@ -151,7 +151,9 @@ def tell(stage: Story, dice: random.Random) -> None:
     said: dict[str, Any] = {"steps": words(stage, dice)} if dice.random() < 0.9 else {}
     said |= {"state": dice.choice(["running"] * 6 + ["suspended", "suspended", "revoked"]), "reason": "why not"}
     said |= {"until": (stage.now + timedelta(seconds=dice.choice([-5, 5]))).isoformat()} if dice.random() < 0.2 else {}
-    said |= {"repin": f"{max(1, len(stage.history) - dice.choice([0, 0, 1, 2])):07}"} if dice.random() < 0.3 else {}
+    said |= (
+        {"repin": f"{max(1, len(stage.shelf.history) - dice.choice([0, 0, 1, 2])):07}"} if dice.random() < 0.3 else {}
+    )
     files: dict[str, Any] = {"tasks": {"t": {"spec": {"workflow": "flow"}, "control": said}}}
     if dice.random() < 0.2:
         files["workflows"] = {"flow": flow(dice)}
