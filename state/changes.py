@@ -20,7 +20,7 @@ from state.phases import (
     StepPhase,
     advance,
 )
-from state.places import entered, group_of, uncertain
+from state.places import entered, group_of, left_behind, uncertain
 from state.records import (
     RESTORED_OLDER,
     AttemptRecord,
@@ -299,6 +299,7 @@ def _step_advanced(task: TaskSnapshot, change: StepAdvanced, at: datetime) -> tu
         finished_at=(old.finished_at or at) if phase in ENDED_STEPS else None,
         inputs={**old.inputs, **change.inputs} if change.inputs else old.inputs,
         group=group_of(old, phase, change.group),
+        lost=left_behind(old, task.attempts.get(old.path)) if change.signal is Signal.RETRY else old.lost,
     )
     event = None
     if change.signal:

@@ -15,7 +15,7 @@ from state.rows import ForeignRow
 from state.wal import log_of, read_log
 
 APPLICATION_ID = 0x52434E4C  # "RCNL": tells our database from any other SQLite file
-VERSION = 8
+VERSION = 9
 """The `user_version` that this release writes: the number of its migrations (a test)."""
 
 FIXED_WAL_RESET = (3, 51, 3)

@@ -200,6 +200,13 @@ def places(database: Database) -> None:
     database.execute("PRAGMA user_version = 8")
 
 
+@MIGRATIONS()
+def losses(database: Database) -> None:
+    """Attempts whose end nobody knows, and which another one has followed all the same."""
+    database.execute("ALTER TABLE steps ADD COLUMN lost TEXT NOT NULL DEFAULT '[]'")
+    database.execute("PRAGMA user_version = 9")
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database at `path` to this release's schema, in one transaction: a start that is cut short leaves none.
 

@@ -6,9 +6,11 @@ around it, until somebody says what became of it or the place is taken from it.
 
 from collections.abc import Mapping
 
-from state.phases import LIVE_TASKS, Signal, StepPhase, TaskPhase
-from state.records import StepRecord, TaskRecord
+from state.phases import LIVE_TASKS, AttemptPhase, Signal, StepPhase, TaskPhase
+from state.records import AttemptRecord, StepRecord, TaskRecord
 
+_REMEMBERED = 100
+"""So many lost attempts of a step are remembered, the last ones."""
 _GROUPED = frozenset({StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.RETRYING})
 
 
@@ -19,6 +21,12 @@ def group_of(old: StepRecord, phase: StepPhase, said: str | None) -> str:
     if phase not in _GROUPED:
         return ""
     return old.group if said is None else said
+
+
+def left_behind(step: StepRecord, attempt: AttemptRecord | None) -> tuple[int, ...]:
+    """The attempts of a step that may still run when another one follows `attempt` by itself."""
+    unknown = step.phase is StepPhase.RUNNING and attempt is not None and attempt.phase is AttemptPhase.LOST
+    return (*step.lost, step.attempt)[-_REMEMBERED:] if unknown else step.lost
 
 
 def uncertain(steps: Mapping[str, StepRecord]) -> bool:

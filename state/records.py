@@ -166,6 +166,7 @@ class StepRecord:
     finished_at: datetime | None = None
     inputs: Mapping[str, Json] = field(default_factory=dict)  # kept when it began: its `items`, `params` or `state`
     group: str = ""  # the concurrency group that it stands in line for or has its place in
+    lost: tuple[int, ...] = ()  # attempts of unknown end that another one followed by itself, the last hundred
 
     @property
     def holds(self) -> bool:

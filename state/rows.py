@@ -127,6 +127,7 @@ _CODECS: dict[Any, _Codec] = {
     Mapping[str, Json]: _OBJECT,
     Mapping[str, str]: _OBJECT,
     tuple[str, ...]: _LIST,
+    tuple[int, ...]: _LIST,
     tuple[Mapping[str, Json], ...]: _LIST,
     tuple[Mapping[str, str], ...]: _LIST,
     Origin: _dataclass(Origin),

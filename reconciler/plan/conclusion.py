@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from definitions.expressions import EvaluationError
 from definitions.program import Program
 from reconciler.actions import Action, Sign
-from reconciler.plan.outcome import Outcome
+from reconciler.plan.outcome import Outcome, lost_before
 from reconciler.plan.outputs import frame_outputs
 from reconciler.position import whole
 from state.changes import StepAdvanced, TaskAdvanced, TaskChange
-from state.phases import Signal, StepPhase, TaskPhase
+from state.phases import AttemptPhase, Signal, StepPhase, TaskPhase
 from state.records import Cause, Json, TaskSnapshot
 
 PLAN = Cause("plan")
@@ -27,10 +27,20 @@ def conclusion(task: TaskSnapshot, program: Program, outcome: Outcome) -> Action
 
 def _revoked(task: TaskSnapshot) -> Action:
     """The end of a revoked task names what nobody could prove to have stopped."""
-    record, steps = task.record, task.steps
-    left = sorted(path for path, row in steps.items() if row.phase is StepPhase.LOST and path in task.attempts)
-    said = [record.message, f"may still run: {', '.join(left)}" if left else ""]
+    record = task.record
+    left = ", ".join(text for path in sorted(task.steps) if (text := _left_over(task, path)))
+    said = [record.message, f"may still run: {left}" if left else ""]
     return _end(task, "!", Signal.STOP, record.reason, "; ".join(text for text in said if text))
+
+
+def _left_over(task: TaskSnapshot, path: str) -> str:
+    """What of a step nobody could prove to have ended and nobody answered for: itself, or attempts before its last one."""
+    row, attempt = task.steps[path], task.attempts.get(path)
+    if row.phase is StepPhase.SKIPPED:
+        return ""  # a person has said what to make of it
+    lost = attempt is not None and attempt.phase is AttemptPhase.LOST and row.reason == "Lost"
+    earlier = lost_before(row)
+    return ", ".join([path] * lost + [f"{path} ({earlier})"] * bool(earlier))
 
 
 def _finished(task: TaskSnapshot, program: Program) -> Action:

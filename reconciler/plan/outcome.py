@@ -83,6 +83,12 @@ def list_outcome(items: Sequence[StepRecord]) -> Outcome | None:
     return Outcome(first.signal, first.reason, f"{len(bad)} of {len(items)} items failed; {first.message}", first.path)
 
 
+def lost_before(row: StepRecord) -> str:
+    """The attempts of a step that may still run although others have followed them; "" if none."""
+    numbers = ", ".join(map(str, row.lost))
+    return f"attempt{'s' * (len(row.lost) > 1)} {numbers}" if numbers else ""
+
+
 def broken(rows: Sequence[StepRecord]) -> Outcome:
     """The outcome of what these failed parts belong to; a lost one speaks for all."""
     row = next((row for row in rows if row.phase is StepPhase.LOST), rows[0])

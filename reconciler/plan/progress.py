@@ -27,7 +27,7 @@ from reconciler.plan.attempts import (
 )
 from reconciler.plan.conclusion import conclusion
 from reconciler.plan.entering import entry
-from reconciler.plan.outcome import Outcome, broken, calls_outcome, frame_outcome, list_outcome, passed
+from reconciler.plan.outcome import Outcome, broken, calls_outcome, frame_outcome, list_outcome, lost_before, passed
 from reconciler.plan.outputs import body_outputs, calls_outputs, list_outputs
 from reconciler.plan.scope import scope_of
 from reconciler.position import Frame, Position, finding, items_of, whole
@@ -307,7 +307,9 @@ class Walk:
             case AttemptPhase.SUCCEEDED:
                 self.advance("=", path, Signal.SUCCEED, "finished", outputs=attempt.outputs)
             case AttemptPhase.CANCELLED:
-                self.advance("!", path, Signal.CANCEL, attempt.message, REPLACED if replaced else "Revoked")
+                left = lost_before(row)
+                said = f"{attempt.message}; may still run: {left}" if left else attempt.message
+                self.advance("!", path, Signal.CANCEL, said, REPLACED if replaced else "Revoked")
             case AttemptPhase.FAILED | AttemptPhase.TIMED_OUT | AttemptPhase.LOST:
                 self._broken(position)
             case _:

@@ -107,7 +107,9 @@ def test_a_failed_task_is_exit_code_1(repository):
 
 
 def test_a_rejected_file_is_exit_code_1_and_is_counted_in_the_last_line(repository, service):
-    repository.commit("hello", hello=JOB % service, world=TASK % ("world", "world"), odd="apiVersion: reconciler/v1\nkind: Task\n")
+    repository.commit(
+        "hello", hello=JOB % service, world=TASK % ("world", "world"), odd="apiVersion: reconciler/v1\nkind: Task\n"
+    )
 
     done = run_until_idle(repository)
 

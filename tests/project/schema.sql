@@ -64,7 +64,7 @@ CREATE TABLE steps (
   phase TEXT NOT NULL CHECK (phase IN ('waiting', 'queued', 'running', 'retrying', 'succeeded', 'skipped', 'failed',
     'lost', 'cancelled')),
   reason TEXT NOT NULL, message TEXT NOT NULL, outputs TEXT, attempt INTEGER NOT NULL, failures INTEGER NOT NULL,
-  wake_at INTEGER, started_at INTEGER, finished_at INTEGER, inputs TEXT NOT NULL DEFAULT '{}', "group" TEXT NOT NULL DEFAULT '', PRIMARY KEY (uid, path)
+  wake_at INTEGER, started_at INTEGER, finished_at INTEGER, inputs TEXT NOT NULL DEFAULT '{}', "group" TEXT NOT NULL DEFAULT '', lost TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (uid, path)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE attempts (
   uid TEXT NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
