@@ -89,10 +89,8 @@ class Executions:
             order = words(receipt.RUN, f"run:{work.receipt}", str(blocks), str(length), said.mask, *said.shown)
         if work.stdin or (said.hidden and keeping.able):
             options |= {"AttachStdin": True}
-        state = await work.engine.container(work.target.id)
         made = await work.engine.execution(work.target.id, order, options)
-        since = str(state["State"].get("StartedAt", ""))
-        return {"exec": made, "receipt": keeping.able, "lasting": keeping.lasting, "since": since, **work.copy.copied}
+        return {"exec": made, "receipt": keeping.able, "lasting": keeping.lasting, **work.copy.copied}
 
     async def _start_unprepared(self, work: Work) -> Observation:
         """Without a durable id only a receipt can keep a command from running twice; it is asked first."""

@@ -75,7 +75,6 @@ class Looks:
         self, work: Work, handle: dict[str, Json] | None, state: dict[str, Any] | None, found: dict[str, Any]
     ) -> Observation:
         report = await self._look(work)
-        restarted = found["State"].get("StartedAt") != (handle["since"] if handle else work.target.since)
         running = Running({**handle, **work.copy.copied} if handle else None, 1.0)
         if report is None:
             return replace(running, look_again=2.0)  # it has a shell no more, or the engine cut it short
@@ -88,9 +87,9 @@ class Looks:
                 return running
             case "forbidden":
                 return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
-            case "lost" if restarted:
+            case "restarted":
                 return self._with_its_container(work, handle)
-            case "none" if handle is None and not restarted:
+            case "none" if handle is None and found["State"].get("StartedAt") == work.target.since:
                 return NotStarted(f"there is no receipt of it in {work.target.label}", unrecorded=True)
             case "none" if state is None and handle and handle["lasting"]:
                 return NotStarted(f"its engine was started anew, and there is no receipt of it in {work.target.label}")

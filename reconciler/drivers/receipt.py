@@ -1,7 +1,8 @@
 """The receipt of a command in a container: a folder there that says whether it was started, runs, and how it ended.
 
 `mkdir` of the folder is the fence: whoever makes it runs the command, nobody else ever. `rc`, written by rename, is the
-proof of its end; its output lies beside it, the beginning and the end of what was too much. All programs here are
+proof of its end; its output lies beside it, the beginning and the end of what was too much, and in which life of the
+container that was: when its first process began, in which boot of its host. All programs here are
 constant text for `sh`, and what they are about comes as positional words: nothing is ever spliced into them.
 """
 
@@ -28,6 +29,12 @@ d=
 for b in {FOLDERS}; do [ -d "$b/$n" ] && d=$b/$n && break; done
 says() {{ tr '\\0' '\\n' <"$1" 2>/dev/null | grep -qxF "$2"; }}
 leader() {{ [ -f "$d/pid" ] && read -r l <"$d/pid" && says "/proc/$l/cmdline" "run:$n"; }}
+life() {{
+  read -r k </proc/sys/kernel/random/boot_id
+  read -r l </proc/1/stat
+  set -- ${{l##*) }}
+  [ -n "$k" ] && [ -n "${{20:-}}" ] && echo "$k ${{20}}"
+}} 2>/dev/null
 sizes() {{ wc -c "$d/out" "$d/err" "$d/out.tail" "$d/err.tail" 2>/dev/null; }}
 """
 
@@ -40,6 +47,11 @@ alive() {{
   done
   return 1
 }}
+restarted() {{
+  {{ read -r l && read -r w; }} <"$d/pid" || return 1
+  k=$(life)
+  [ -n "$k" ] && [ "$k" != "$w" ]
+}} 2>/dev/null
 part() {{ cat "$1" "$1.tail" 2>/dev/null | tail -c "+$(($2 + 1))" | head -c {PART}; }}
 report() {{
   s=none c=-
@@ -49,7 +61,9 @@ report() {{
     elif [ -f "$d/forbidden" ]; then s=forbidden
     elif alive; then s=running
     fi
-    if [ "$s" = lost ] && [ -f "$d/rc" ]; then read -r c <"$d/rc"; s=ending; fi
+    if [ "$s" = lost ] && [ -f "$d/rc" ]; then read -r c <"$d/rc"; s=ending
+    elif [ "$s" = lost ] && restarted; then s=restarted
+    fi
   fi
   echo "receipt $s $c"
   [ -z "$d" ] || sizes
@@ -86,7 +100,7 @@ for b in {FOLDERS}; do
   [ -d "$b/$n" ] && exit {FENCED}
 done
 [ -n "$d" ] || exit {NOWHERE}
-echo $$ >"$d/pid"
+{{ echo $$; life; }} >"$d/pid"
 keep() {{
   trap '' TERM INT HUP
   exec 2>/dev/null
@@ -102,12 +116,12 @@ ran() {{
 {{ ran "$@" 2>&1 >&3 3>&- | keep "$d/err" 3>&-; }} 3>&1 | keep "$d/out"
 : >"$d/done"
 read -r c <"$d/rc"
-z=$(sizes)
+z=$(exec wc -c "$d/out" "$d/err" "$d/out.tail" "$d/err.tail" 2>/dev/null)
 set -- $z
 [ "$1" -lt {PART} ] && [ "$3" -lt {PART} ] && {{
   printf 'receipt ended %s\\n%s\\n0 total receipt\\n' "$c" "$z"
-  cat "$d/out"
-  cat "$d/err" >&2
+  [ "$1" -eq 0 ] || cat "$d/out"
+  [ "$3" -eq 0 ] || cat "$d/err" >&2
 }}
 exit "$c"
 """
@@ -173,7 +187,8 @@ def feed(hidden: Sequence[str], stdin: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a receipt says. `state`: none, running, ending (its output may still come), ended, forbidden or lost.
+    """What a receipt says. `state`: none, running, ending (its output may still come), ended, forbidden, restarted (it
+    neither ended nor runs, and its container has begun another life) or lost (the same, in the same life).
 
     Sizes are in bytes; output is counted without what was dropped between its head and its tail.
     """
