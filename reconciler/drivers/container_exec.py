@@ -7,6 +7,7 @@ that the outcome is unknown.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -119,22 +120,32 @@ class Executions:
             return await self._attach(work, handle)
         if work.call.resend:
             handle = await self._made(work)  # an engine may never answer to a second start; the receipt is the fence
-        given = receipt.feed(work.words.hidden, work.stdin)
+        given, began = receipt.feed(work.words.hidden, work.stdin), time.monotonic()
         try:
             said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
         except Refused:
             # It has run, or its engine was started anew. The receipt is the fence, so another one may be made.
-            seen = await self._looks.once(work, handle)
+            seen = await self._became(work, handle)
             if not isinstance(seen, NotStarted):
                 return seen
             handle = await self._made(work)
             said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
+        if said.silent:
+            work.copy.pace.looked(began, time.monotonic() - _LISTEN, news=True)
+            return Running({**handle, **work.copy.copied}, _LISTEN)
         report = read_report(said.stdout, said.stderr) if said.whole else None
         if report and report.state == "ended" and work.copy.report(report, dict.fromkeys(STREAMS, 0)):
             return await self._looks.result(work, report, handle)
         if said.whole and report is None:
             work.copy.take(said.stdout[:4096], "stdout")  # the engine's own complaint, if there is one
-        return await self._looks.once(work, handle)
+        return await self._became(work, handle)
+
+    async def _became(self, work: Work, handle: dict[str, Json]) -> Observation:
+        """What became of what was started; an engine that cannot be asked now has started it nevertheless."""
+        try:
+            return await self._looks.once(work, handle)
+        except (Unreachable, NoAnswer) as error:
+            return Unknown(f"the start was sent, then {error}")
 
     async def _attach(self, work: Work, handle: dict[str, Json]) -> Observation:
         """Start it and listen for as long as it runs: without a receipt nobody hears it later."""
@@ -159,7 +170,7 @@ class Executions:
                 await over.wait()
         except TimeoutError:
             return Running(handle, 0.2)
-        return await self._looks.once(work, handle)
+        return await self._became(work, handle)
 
 
 def _refused(work: Work, error: Refused) -> Observation:

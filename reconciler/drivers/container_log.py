@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from definitions.values import Json
+from reconciler.drivers.container_pace import Pace
 from reconciler.drivers.protocol import LogSink
 from reconciler.drivers.receipt import Report
 from reconciler.secrets.redaction import RedactedStream, Redactor
@@ -18,7 +19,10 @@ KEPT = 256 << 10
 
 @dataclass(slots=True)
 class Copy:
-    """How far the output of one call has come into its log. `heads` and `ends`: its first and last bytes, redacted."""
+    """How far the output of one call has come into its log. `heads` and `ends`: its first and last bytes, redacted.
+
+    `pace`: when more of it is worth a look.
+    """
 
     log: LogSink
     redactor: Redactor
@@ -28,6 +32,7 @@ class Copy:
     since: str = "0"  # of an engine's log: the time of its last entry that was copied
     count: int = 0  # how many entries of that time were
     late: bool = False  # the beginning went to an earlier controller
+    pace: Pace = field(default_factory=Pace)
     _streams: dict[str, RedactedStream] = field(default_factory=dict)
 
     @property

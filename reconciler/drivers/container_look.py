@@ -17,6 +17,7 @@ from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running,
 from reconciler.drivers.receipt import Report, read_report, words
 from state.records import Json
 
+_CHEAP = 1.0  # seconds between two questions whether it runs
 _ENDING = 1.0  # seconds that output of left-over children is waited for after the command has ended
 
 
@@ -28,25 +29,30 @@ class Looks:
         self._ending: dict[str, float] = {}  # call key -> since when only its output is waited for
         self.attached: dict[str, asyncio.Event] = {}  # call key -> what is set when nobody listens any more
 
-    async def observe(self, work: Work, handle: Json) -> Observation:
-        """What the engine and the receipt say; waits for an engine that does not answer, because nobody else can say."""
+    async def observe(self, work: Work, handle: Json, *, whole: bool = False) -> Observation:
+        """What the engine and the receipt say; waits for an engine that does not answer, because nobody else can say.
+
+        `whole`: the receipt is asked even if it is too early for that.
+        """
         made, pause = read_handle(handle), 0.5
         while True:
             try:
-                return await self.once(work, made)
+                return await self.once(work, made, whole=whole or work.copy.pace.due(time.monotonic()))
             except (Unreachable, NoAnswer) as error:
                 if pause == 0.5:
                     work.copy.line(f"{error}; it is asked again until it answers")
             await asyncio.sleep(pause)
             pause = min(10.0, pause * 2)
 
-    async def once(self, work: Work, handle: dict[str, Json] | None) -> Observation:
-        """One look. Raises Unreachable, NoAnswer."""
+    async def once(self, work: Work, handle: dict[str, Json] | None, *, whole: bool = True) -> Observation:
+        """One look; not `whole`: what the engine says is enough while it runs. Raises Unreachable, NoAnswer."""
         state = await work.engine.started(str(handle["exec"])) if handle else None
         if state is not None and not state["Running"] and state["ExitCode"] is None:
             return NotStarted(f"its execution was made in {work.target.label} and never started")
         if handle and not handle["receipt"]:
             return self._by_engine(work, handle, state)
+        if handle and state and state["Running"] and not whole:
+            return Running({**handle, **work.copy.copied}, _CHEAP)
         try:
             found = await work.engine.container(work.target.id)
         except Refused as error:
@@ -74,8 +80,9 @@ class Looks:
     async def _by_receipt(
         self, work: Work, handle: dict[str, Json] | None, state: dict[str, Any] | None, found: dict[str, Any]
     ) -> Observation:
+        began, before = time.monotonic(), dict(work.copy.places)
         report = await self._look(work)
-        running = Running({**handle, **work.copy.copied} if handle else None, 1.0)
+        running = Running({**handle, **work.copy.copied} if handle else None, _CHEAP)
         if report is None:
             return replace(running, look_again=2.0)  # it has a shell no more, or the engine cut it short
         match report.state:
@@ -84,6 +91,8 @@ class Looks:
             case "ending":
                 return replace(running, look_again=0.2)
             case "running":
+                news = before != work.copy.places
+                work.copy.pace.looked(began, time.monotonic(), news=news)
                 return running
             case "forbidden":
                 return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)

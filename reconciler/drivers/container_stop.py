@@ -32,13 +32,13 @@ class Stops:
             return Unknown(f"its engine does not answer: the command may still run in {work.target.label}")
 
     async def _cancelled(self, work: Work, handle: Json) -> Observation:
-        seen = await self._looks.observe(work, handle)
+        seen = await self._looks.observe(work, handle, whole=True)
         if isinstance(seen, NotStarted) and (await self._keepings.of(work)).able:
             said = await self._service(work, words(receipt.FORBID, work.receipt), work.block.user or "")
             report = read_report(said, b"")
             if report and report.state == "forbidden":
                 return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
-            seen = await self._looks.observe(work, handle)
+            seen = await self._looks.observe(work, handle, whole=True)
         if not isinstance(seen, Running):
             return seen
         if not (await self._keepings.of(work)).able:
@@ -63,7 +63,10 @@ class Stops:
 
     async def _until_over(self, work: Work, handle: Json, seconds: float) -> Observation:
         until, pause = time.monotonic() + seconds, 0.1
-        while isinstance(seen := await self._looks.observe(work, handle), Running) and time.monotonic() < until:
+        while (
+            isinstance(seen := await self._looks.observe(work, handle, whole=True), Running)
+            and time.monotonic() < until
+        ):
             await asyncio.sleep(min(pause, max(0.0, until - time.monotonic())))
             pause = min(1.0, pause * 2)
         return seen

@@ -25,7 +25,7 @@ from reconciler.drivers.frames import Frames
 
 T = TypeVar("T")
 
-_THREADS = 12
+_THREADS = 24
 _CONNECT = 10.0
 _CHUNK = 65536
 
@@ -67,11 +67,14 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an execution wrote while somebody listened. `whole`: until its end, not until the time or room was over."""
+    """What an execution wrote while somebody listened. `whole`: until its end, not until the time or room was over, or
+    the connection; `silent`: until the time was over.
+    """
 
     stdout: bytes = b""
     stderr: bytes = b""
     whole: bool = True
+    silent: bool = False
 
 
 class Engine:
@@ -323,7 +326,7 @@ def _chunks(answer: Any) -> Iterator[bytes]:
 
 def _listened(answer: Any, limit: int) -> Said:
     frames, said = Frames(), {"stdout": bytearray(), "stderr": bytearray()}
-    whole = True
+    whole, silent = True, False
     try:
         for chunk in _chunks(answer):
             for stream, data in frames.take(chunk):
@@ -331,9 +334,11 @@ def _listened(answer: Any, limit: int) -> Said:
             if sum(map(len, said.values())) > limit:
                 whole = False
                 break
+    except (urllib3.exceptions.ReadTimeoutError, TimeoutError):
+        whole, silent = False, True
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
         whole = False
-    return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole)
+    return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole, silent)
 
 
 def _entries(answer: Any, limit: int) -> list[tuple[str, bytes]]:
