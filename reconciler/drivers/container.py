@@ -75,7 +75,7 @@ class ContainerDriver:
 
     async def clean(self, call: Call, handle: Json) -> None:
         """Remove the container, or the receipts of all calls of the attempt."""
-        self._copies.pop(call.call_key, None)
+        self._forget(call)
         with suppress(SecretUnavailable, ValueError):
             asked = self._read(replace(call, secret_references={}))
             if asked.block.run:
@@ -87,6 +87,8 @@ class ContainerDriver:
         """Let go of the engines; what runs in containers goes on."""
         for sweep in self._sweeps.values():
             sweep.task.cancel()
+        for copy in self._copies.values():
+            copy.hush()
         for engine in self._engines.values():
             await engine.close()
 
@@ -102,7 +104,7 @@ class ContainerDriver:
         except ValueError as error:
             return Ended(False, message=str(error), repeatable=False)
         if isinstance(seen, Ended | Unknown):
-            self._copies.pop(call.call_key, None)
+            self._forget(call)
         return without_secrets(seen, asked.redactor)
 
     async def _act(self, call: Call, asked: _Asked, handle: Json, verb: str) -> Observation:
@@ -158,6 +160,12 @@ class ContainerDriver:
                 copy.go_on(handle)
             self._copies[key] = copy
         return self._copies[key]
+
+    def _forget(self, call: Call) -> None:
+        """The call is over: nobody listens to it any more."""
+        copy = self._copies.pop(call.call_key, None)
+        if copy:
+            copy.hush()
 
     async def _sweep(self, work: Work) -> None:
         """Remove the receipts of an attempt, together with others of the same container. Raises EngineError."""

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from reconciler.drivers import receipt
-from reconciler.drivers.container_log import STREAMS
 from reconciler.drivers.container_look import Looks
 from reconciler.drivers.container_request import exec_options
 from reconciler.drivers.container_stop import Stops
 from reconciler.drivers.container_work import Keepings, Work, read_handle
 from reconciler.drivers.engine import Engine, EngineError, NoAnswer, Refused, Unreachable
+from reconciler.drivers.listening import Speech
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
-from reconciler.drivers.receipt import read_report, words
+from reconciler.drivers.receipt import words
 from state.records import Json
 
 _LISTEN = 1.0  # seconds in which a short command ends: it needs no second look
@@ -120,24 +120,25 @@ class Executions:
             return await self._attach(work, handle)
         if work.call.resend:
             handle = await self._made(work)  # an engine may never answer to a second start; the receipt is the fence
-        given, began = receipt.feed(work.words.hidden, work.stdin), time.monotonic()
         try:
-            said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
+            return await self._begun(work, handle)
         except Refused:
             # It has run, or its engine was started anew. The receipt is the fence, so another one may be made.
             seen = await self._became(work, handle)
-            if not isinstance(seen, NotStarted):
-                return seen
-            handle = await self._made(work)
-            said = await work.engine.run(str(handle["exec"]), feed=given, listen=_LISTEN)
-        if said.silent:
-            work.copy.pace.looked(began, time.monotonic() - _LISTEN, news=True)
-            return Running({**handle, **work.copy.copied}, _LISTEN)
-        report = read_report(said.stdout, said.stderr) if said.whole else None
-        if report and report.state == "ended" and work.copy.report(report, dict.fromkeys(STREAMS, 0)):
-            return await self._looks.result(work, report, handle)
-        if said.whole and report is None:
-            work.copy.take(said.stdout[:4096], "stdout")  # the engine's own complaint, if there is one
+            return await self._begun(work, await self._made(work)) if isinstance(seen, NotStarted) else seen
+
+    async def _begun(self, work: Work, handle: dict[str, Json]) -> Observation:
+        """Send the start and listen for a moment; whoever still speaks then is heard on. Raises EngineError."""
+        began = time.monotonic()
+        given = receipt.feed(work.words.hidden, work.stdin)
+        speech = await work.engine.begin(str(handle["exec"]), given, listen=_LISTEN)
+        work.copy.pace.looked(began, time.monotonic(), news=True)
+        if isinstance(speech, Speech):
+            work.copy.hush()
+            work.copy.speech = speech
+            await speech.hear(_LISTEN)
+            if not speech.over:
+                return Running({**handle, **work.copy.copied}, _LISTEN)
         return await self._became(work, handle)
 
     async def _became(self, work: Work, handle: dict[str, Json]) -> Observation:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from definitions.values import Json
 from reconciler.drivers.container_pace import Pace
+from reconciler.drivers.listening import Speech
 from reconciler.drivers.protocol import LogSink
 from reconciler.drivers.receipt import Report
 from reconciler.secrets.redaction import RedactedStream, Redactor
@@ -33,6 +34,7 @@ class Copy:
     count: int = 0  # how many entries of that time were
     late: bool = False  # the beginning went to an earlier controller
     pace: Pace = field(default_factory=Pace)
+    speech: Speech | None = None  # what its execution says, where that is still heard
     _streams: dict[str, RedactedStream] = field(default_factory=dict)
 
     @property
@@ -90,6 +92,12 @@ class Copy:
     def line(self, text: str) -> None:
         """A line of the driver itself."""
         self.log.write(self.redactor.text(text).encode(errors="replace") + b"\n", "driver")
+
+    def hush(self) -> None:
+        """Its execution is not listened to any more."""
+        if self.speech:
+            self.speech.close()
+        self.speech = None
 
     def finish(self) -> None:
         """Pass on what was held back, as nothing more comes."""

@@ -46,6 +46,8 @@ class Looks:
 
     async def once(self, work: Work, handle: dict[str, Json] | None, *, whole: bool = True) -> Observation:
         """One look; not `whole`: what the engine says is enough while it runs. Raises Unreachable, NoAnswer."""
+        if handle and (heard := await self._heard(work, handle, whole=whole)):
+            return heard
         state = await work.engine.started(str(handle["exec"])) if handle else None
         if state is not None and not state["Running"] and state["ExitCode"] is None:
             return NotStarted(f"its execution was made in {work.target.label} and never started")
@@ -62,6 +64,21 @@ class Looks:
         if not found["State"]["Running"]:
             return await self._by_archive(work, handle, found)
         return await self._by_receipt(work, handle, state, found)
+
+    async def _heard(self, work: Work, handle: dict[str, Json], *, whole: bool) -> Observation | None:
+        """What its own connection says: that it runs, or how it ended; None where that is not to be heard."""
+        speech = work.copy.speech
+        if speech is None or (whole and not speech.over):
+            return None
+        if not speech.over:
+            return Running({**handle, **work.copy.copied}, _CHEAP)
+        work.copy.hush()
+        report = read_report(bytes(speech.said["stdout"]), bytes(speech.said["stderr"])) if speech.whole else None
+        if report and report.state == "ended" and work.copy.report(report, dict.fromkeys(STREAMS, 0)):
+            return await self.result(work, report, handle)
+        if speech.whole and report is None:
+            work.copy.take(bytes(speech.said["stdout"][:4096]), "stdout")  # the engine's own complaint, if there is one
+        return None
 
     def _by_engine(self, work: Work, handle: dict[str, Json], state: dict[str, Any] | None) -> Observation:
         """The engine's word alone."""

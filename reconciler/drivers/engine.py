@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ import urllib3.exceptions
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 
 from reconciler.drivers.frames import Frames
+from reconciler.drivers.listening import Speech
 
 T = TypeVar("T")
 
@@ -67,14 +69,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an execution wrote while somebody listened. `whole`: until its end, not until the time or room was over, or
-    the connection; `silent`: until the time was over.
-    """
+    """What an execution wrote while somebody listened. `whole`: until its end, not until the time or room was over."""
 
     stdout: bytes = b""
     stderr: bytes = b""
     whole: bool = True
-    silent: bool = False
 
 
 class Engine:
@@ -167,21 +166,34 @@ class Engine:
 
         return await self._ask(make)
 
-    async def run(
-        self, execution: str, *, feed: bytes = b"", listen: float | None = None, limit: int = 4 << 20
-    ) -> Said:
-        """Start an execution, give it `feed` as stdin and listen for up to `listen` seconds of silence (None: the deadline).
-
-        It goes on without us.
-        """
-        seconds = self._seconds if listen is None else listen
+    async def run(self, execution: str, *, limit: int = 4 << 20) -> Said:
+        """Start an execution and listen until it ends, or until the deadline's time of silence. It goes on without us."""
 
         def start(client: Any) -> Said:
-            with self._started(client, execution, (_CONNECT, seconds)) as answer:
-                _give(client, answer, feed)
+            with self._started(client, execution, self._limit()) as answer:
                 return _listened(answer, limit)
 
-        return await self._ask(start, self._seconds + seconds)
+        return await self._ask(start, self._seconds * 2)
+
+    async def begin(self, execution: str, feed: bytes, *, listen: float, limit: int = 4 << 20) -> Said | Speech:
+        """Start an execution and give it `feed` as stdin: what it will say, or where only a thread can hear that, what
+        it has said after `listen` seconds of silence.
+        """
+
+        def start(client: Any) -> Said | Speech:
+            answer = self._started(client, execution, (_CONNECT, max(listen, self._seconds)))
+            try:
+                _give(client, answer, feed)
+                connection = _connection(client, answer)
+                if isinstance(connection, socket.socket) and not answer.raw.chunked:
+                    return Speech(connection, _buffered(connection, answer), limit, answer.close)
+                connection.settimeout(listen)
+                return _listened(answer, limit)
+            except BaseException:
+                answer.close()
+                raise
+
+        return await self._ask(start, self._seconds + listen)
 
     def attach(self, execution: str, feed: bytes, take: Callable[[bytes, str], None], done: Callable[[], None]) -> None:
         """Start an execution, give it `feed` and hand on what it says, in a thread of its own, until it ends or the engine goes."""
@@ -296,11 +308,24 @@ def _give(client: Any, answer: Any, data: bytes, *, last: bool = False) -> None:
     """Send stdin over the connection of an execution that was started; `last`: nothing follows."""
     if not data:
         return
-    found = client._get_raw_response_socket(answer)  # noqa: SLF001  # the client's own way to the connection below
-    connection = getattr(found, "_sock", found)
+    connection = _connection(client, answer)
     connection.sendall(data)
     if last and not isinstance(connection, ssl.SSLSocket):
         connection.shutdown(socket.SHUT_WR)
+
+
+def _connection(client: Any, answer: Any) -> Any:
+    """The connection below an answer; no socket where it goes by ssh."""
+    found = client._get_raw_response_socket(answer)  # noqa: SLF001  # the client's own way to it
+    return getattr(found, "_sock", found)
+
+
+def _buffered(connection: socket.socket, answer: Any) -> bytes:
+    """What was read from a connection together with the head of the answer."""
+    connection.settimeout(0)
+    with suppress(ssl.SSLWantReadError):
+        return bytes(answer.raw._fp.fp.peek(_CHUNK))  # noqa: SLF001  # nobody else has these bytes
+    return b""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -326,7 +351,7 @@ def _chunks(answer: Any) -> Iterator[bytes]:
 
 def _listened(answer: Any, limit: int) -> Said:
     frames, said = Frames(), {"stdout": bytearray(), "stderr": bytearray()}
-    whole, silent = True, False
+    whole = True
     try:
         for chunk in _chunks(answer):
             for stream, data in frames.take(chunk):
@@ -334,11 +359,9 @@ def _listened(answer: Any, limit: int) -> Said:
             if sum(map(len, said.values())) > limit:
                 whole = False
                 break
-    except (urllib3.exceptions.ReadTimeoutError, TimeoutError):
-        whole, silent = False, True
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
         whole = False
-    return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole, silent)
+    return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole)
 
 
 def _entries(answer: Any, limit: int) -> list[tuple[str, bytes]]:

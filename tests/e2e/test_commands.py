@@ -35,6 +35,15 @@ async def settle(driver, call: Call, seen: Observation, seconds: float = 30.0) -
     return seen
 
 
+async def shows(driver, call: Call, seen: Observation, log: Log) -> Observation:
+    """Looked at until its log shows something."""
+    async with asyncio.timeout(10):
+        while isinstance(seen, Running) and not log.text("stdout"):
+            await asyncio.sleep(0.2)
+            seen = await driver.observe(call, seen.handle)
+    return seen
+
+
 async def test_both_streams_code_and_message_come_back(engine) -> None:
     driver, log = engine.driver(), Log()
     call = call_in(engine.target(), "sh", "-c", "echo out; echo err >&2; exit 7", log=log)
@@ -108,25 +117,23 @@ async def test_privileged_is_in_the_request_and_its_refusal_can_be_read(engine) 
 
 async def test_output_is_in_the_log_while_it_runs_and_never_twice(engine) -> None:
     driver, log = engine.driver(), Log()
-    script = "i=0; while [ $i -lt 5 ]; do echo line $i; i=$((i+1)); sleep 0.7; done"
+    script = "i=0; while [ $i -lt 9 ]; do echo line $i; i=$((i+1)); sleep 0.7; done"
     call = call_in(engine.target(), "sh", "-c", script, log=log)
 
-    begun = await begin(driver, call)
-    looked = await driver.observe(call, begun.handle)
+    looked = await shows(driver, call, await begin(driver, call), log)
     early = log.text("stdout")
     ended = await settle(driver, call, looked)
 
     assert isinstance(looked, Running)
-    assert early.startswith("line 0\n") and "line 4" not in early
-    assert isinstance(ended, Ended) and log.text("stdout") == "".join(f"line {each}\n" for each in range(5))
+    assert early.startswith("line 0\n") and "line 8" not in early
+    assert isinstance(ended, Ended) and log.text("stdout") == "".join(f"line {each}\n" for each in range(9))
     await driver.close()
 
 
 async def test_a_new_controller_goes_on_with_the_log_and_knows_all_of_the_output(engine) -> None:
     first, log = engine.driver(), Log()
-    call = call_in(engine.target(), "sh", "-c", "echo early; sleep 3; echo late", log=log)
-    begun = await begin(first, call)
-    looked = await first.observe(call, begun.handle)
+    call = call_in(engine.target(), "sh", "-c", "echo early; sleep 5; echo late", log=log)
+    looked = await shows(first, call, await begin(first, call), log)
     await first.close()
 
     second = engine.driver()
