@@ -5,7 +5,7 @@ Nothing here knows whether the controller has just started: work that is recorde
 process is looked at, and that is all there is to recovery.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -224,11 +224,11 @@ class Walk:
         """A step with a list: so many items at a time, and each has its chance whatever becomes of the others."""
         places = [position.at(index) for index in range(len(items_of(self.task, position)))]
         room = position.node.each.parallelism if position.node.each else 1
-        for place in places:
-            phase = self.row(place).phase
-            if phase in ENDED_STEPS:
+        first = self._going(position, places, room)
+        for place in sorted(places, key=lambda each: each.path not in first):
+            if self.row(place).phase in ENDED_STEPS:
                 continue
-            if phase is StepPhase.WAITING and not room:
+            if room <= 0 and place.path not in first:
                 break
             self.visit(place)
             room -= self.row(place).phase not in ENDED_STEPS
@@ -238,6 +238,17 @@ class Walk:
             self._conclude(position, outcome, lambda: list_outputs(self.task, position, rows))
         elif self.over(position) and not any(row.phase in ACTIVE_STEPS for row in rows):
             self._cut(position)
+
+    def _going(self, position: Position, places: Sequence[Position], room: int) -> set[str]:
+        """The paths of the items that need no room any more: all that have begun, unless a commit had too many go on.
+
+        Then it is those that work at a target, and the others wait until there is room.
+        """
+        begun = {place.path for place in places if self.row(place).phase in ACTIVE_STEPS}
+        if len(begun) <= room or self.over(position):
+            return begun
+        depth = position.path.count(".") + 2
+        return {".".join(path.split(".")[:depth]) for path, each in self.task.attempts.items() if not each.ended}
 
     def _body(self, position: Position) -> None:
         """A step that runs a workflow."""

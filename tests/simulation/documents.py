@@ -13,9 +13,8 @@ def flow_file(flow: Flow) -> str:
     """The workflow and the jobs that it uses, one document each."""
     steps = {step.name: _step(flow, step) for step in flow.steps}
     spec: dict[str, Any] = {"params": {"flag": {"type": "boolean", "default": True}}, "steps": steps}
-    if flow.name == "inner":
-        last = next((step.name for step in reversed(flow.steps) if step.works_itself), None)
-        spec["outputs"] = {"value": f"steps.{last}.value" if last else "None"}
+    last = next((step.name for step in reversed(flow.steps) if step.works_itself), None)
+    spec["outputs"] = {"value": f"steps.{last}.value" if last else "None"}
     if flow.exit:
         spec["onExit"] = _block(flow.exit, [f"steps.{flow.steps[0].name}.value"], flow.steps[0], inner=False)
     if flow.order:

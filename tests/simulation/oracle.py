@@ -18,13 +18,16 @@ from state.reader import Reader
 from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
 from state.store import Committed
 from tests.simulation.authority import Authority, answered_by, repinned_wrongly, uncommitted
+from tests.simulation.decisions import crowded, decided_wrongly
+from tests.simulation.evidence import unproven, value_of
 from tests.simulation.firings import Firings
 from tests.simulation.lines import entered_wrongly
 from tests.simulation.reached import in_change, in_task
 from tests.simulation.removal import Removals
 from tests.simulation.rest import may_rest
 from tests.simulation.restored import NOTHING, Kept, Past
-from tests.simulation.target import flavour_of, words_of
+from tests.simulation.target import flavour_of, flavour_of_attempt, words_of
+from tests.simulation.tries import Tries
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -69,6 +72,8 @@ class Oracle:
         self._kept_authority = Authority()
         self._removals = Removals()
         self._kept_removals = Removals()
+        self._tries = Tries()
+        self._kept_tries = Tries()
 
     # -- the life of controllers -------------------------------------------------------------------------------------
 
@@ -91,7 +96,7 @@ class Oracle:
     def backed_up(self) -> None:
         """A backup was taken: it holds what is committed now (C19)."""
         self._kept_firings, self._kept_authority = self._firings.copy(), self._authority.copy()
-        self._kept_removals = self._removals
+        self._kept_removals, self._kept_tries = self._removals, self._tries.copy()
         self._kept = Kept.of(self._tasks, self._admitted, self._gone, self._lost, self._rows)
 
     def restored(self) -> None:
@@ -99,7 +104,7 @@ class Oracle:
         assert self._kept
         self._tasks, self._admitted, self._gone, self._lost, self._rows = self._kept.copies()
         self._firings, self._authority = self._kept_firings.copy(), self._kept_authority.copy()
-        self._removals = self._kept_removals
+        self._removals, self._tries = self._kept_removals, self._kept_tries.copy()
         target = self._world.target
         self._past = Past(frozenset(target.executions), frozenset(target.objects))
         self._rewritten = True
@@ -138,7 +143,7 @@ class Oracle:
     def _check_request(self, call: Call, uid: Uid) -> None:
         """What a step reads is the recorded output of the step before it."""
         text = words_of(call)["x"]
-        values = {_value(step.outputs) for step in self._tasks[uid].steps.values()}
+        values = {value_of(step.outputs) for step in self._tasks[uid].steps.values()}
         for word in text.split():
             if word not in {"-", "null", "None"} and not any(word in value for value in values if value):
                 raise self._broken(f"I4 {call.call_key} was given {word!r}, which no recorded step said")
@@ -169,6 +174,11 @@ class Oracle:
         programs = process.loop.programs.get
         for text in entered_wrongly(known, self._tasks, programs):
             raise self._broken(f"group: {text}")
+        where = (known, programs, at, self._world.clock.offset)
+        for text in decided_wrongly(self._tries, changes, committed, *where):
+            raise self._broken(f"decision: {text}")
+        if text := crowded(changes, self._tasks, self._world.case.room):
+            raise self._broken(f"decision: {text}")
         self._executed_once()
 
     def _note(self, change: Change) -> None:
@@ -202,6 +212,11 @@ class Oracle:
                 self._world.reached(f"answer: {verb}")
         if text:
             raise self._broken(f"rule 7: {text}")
+
+    def turned(self, now: datetime) -> None:
+        """A turn of the newest controller is over."""
+        if text := self._tries.overdue(now):
+            raise self._broken(f"decision: {text}")
 
     def newest(self, name: str) -> TaskSnapshot | None:
         """The newest run of the task of this name, or the newest task of the trigger of this name."""
@@ -274,31 +289,17 @@ class Oracle:
         if old and old.number < new.number and not (old.ended or (new.uid, new.path, old.number) in self._over):
             raise self._broken(f"I5 attempt {new.number} of {new.path} began before {old.number} ended")
         if new.ended and (old is None or old.number != new.number or not old.ended):
+            self._world.reached(f"attempt {new.phase}")
             stopping = old is not None and old.phase is AttemptPhase.CANCELLING
-            self._ended(new, _surely_known(process, task, new) and not stopping)
+            sure = not stopping and self._world.case.faults <= HARMLESS and self._surely_known(process, task, new)
+            if text := unproven(new, self._world.target, self._world.clock.elapsed, sure=sure):
+                raise self._broken(text)
 
-    def _ended(self, attempt: AttemptRecord, known: bool) -> None:
-        """An outcome has its evidence at the target (I3)."""
-        key = f"{attempt.key}/{attempt.call}"
-        target = self._world.target
-        words = target.said.get(key, [])
-        self._world.reached(f"attempt {attempt.phase}")
-        work = target.work.get(key)
-        flavour = _flavour(attempt)
-        if flavour == "find":
-            return
-        if attempt.phase is AttemptPhase.SUCCEEDED:
-            right = [result for ok, result in words if ok]
-            if not any(_value(attempt.outputs) == result["value"] for result in right):
-                raise self._broken(f"I3 {key} is recorded as succeeded, and the target said {words}")
-        if attempt.phase is AttemptPhase.FAILED and words and all(ok for ok, _ in words):
-            if not any(text in attempt.message for text in ("OutputTooLarge", "maxCalls")):
-                raise self._broken(f"I3 {key} is recorded as failed ({attempt.message}), and the target said {words}")
-        if attempt.phase is AttemptPhase.LOST and known and self._world.case.faults <= HARMLESS:
-            raise self._broken(f"I3 {key} is Lost ({attempt.message}), and nothing was: {work}")
-        if attempt.phase is AttemptPhase.CANCELLED and work and work.running(self._world.clock.elapsed):
-            if flavour in {"process", "container"}:
-                raise self._broken(f"rule 6: {key} is recorded as cancelled and runs")
+    def _surely_known(self, process: "Process", task: TaskSnapshot, attempt: AttemptRecord) -> bool:
+        """Whether a mere crash never makes the outcome unknown: it can be looked up, or the same call goes out again."""
+        unit = locate(process.loop.programs.get(task.record.pins), attempt.path).unit
+        flavour = flavour_of_attempt(attempt)
+        return flavour in PROVABLE or (flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry")
 
     def _intended(self, process: "Process", attempt: AttemptRecord) -> None:
         """A step begins only after all that it waits for, and after the end of its attempt before (I4, I2)."""
@@ -372,27 +373,9 @@ class Oracle:
                 raise self._broken(f"I7 the file of {file.name} has no run")
 
 
-def _surely_known(process: "Process", task: TaskSnapshot, attempt: AttemptRecord) -> bool:
-    """Whether a mere crash never makes the outcome unknown: it can be looked up, or the same call goes out again."""
-    unit = locate(process.loop.programs.get(task.record.pins), attempt.path).unit
-    flavour = _flavour(attempt)
-    return flavour in PROVABLE or (flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry")
-
-
 def _told(attempt: AttemptRecord) -> Any:
     return (attempt.phase, attempt.outputs, attempt.call, attempt.code, attempt.message)
 
 
-def _value(outputs: Any) -> Any:
-    return outputs.get("value") if isinstance(outputs, dict) else None
-
-
 def _path_of(call: Call) -> str:
     return str(call.labels["reconciler.dev/step"])
-
-
-def _flavour(attempt: AttemptRecord) -> str:
-    request: Any = attempt.request
-    if attempt.driver != "http":
-        return "find" if "exec" in request and "target" not in request else attempt.driver
-    return str(request["url"]).rpartition("/")[2]

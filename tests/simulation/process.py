@@ -281,7 +281,10 @@ class Process:
             try:
                 world.reached("tick")
                 async with self.inbox.turn:
-                    planned = await tick(self.loop, world.clock.now())
+                    now = world.clock.now()
+                    planned = await tick(self.loop, now)
+                if self.store.epoch == world.oracle.epoch:
+                    world.oracle.turned(now)
                 for action in planned:
                     world.note(f"  {action}")
                 self.point("C4 committed, orders begun")

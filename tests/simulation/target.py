@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.drivers.protocol import Call
+from state.records import AttemptRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,14 @@ def flavour_of(call: Call) -> str:
     if "exec" in request:
         return "container" if "target" in request else "find"
     return "container" if "run" in request else str(request["url"]).rpartition("/")[2]
+
+
+def flavour_of_attempt(attempt: AttemptRecord) -> str:
+    """The same of what is recorded: how the attempt reaches its target."""
+    request: Any = attempt.request
+    if attempt.driver != "http":
+        return "find" if "exec" in request and "target" not in request else attempt.driver
+    return str(request["url"]).rpartition("/")[2]
 
 
 def behaviour_of(call: Call) -> Behaviour:
