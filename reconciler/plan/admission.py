@@ -12,6 +12,7 @@ from definitions.models import Task
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
+from reconciler.plan.beginning import going_on, revocation
 from reconciler.plan.control import CONTROL_CONDITIONS
 from reconciler.plan.entry import Wish, brought_by, control_json, enter, wish_of, wish_of_trigger, words_of
 from reconciler.plan.sayings import of_its_run, written_before, written_for
@@ -171,7 +172,7 @@ class _Desk:
         self._note_condition(latest, file, {RUN_WAITING: said}, record.digest)
         if run > record.run and not record.pins and record.phase in UNRESOLVED:
             why = f"run {run} takes its place before it could begin"
-            change = TaskAdvanced(record.uid, Signal.REVOKE, self.cause, "Superseded", why)
+            change = TaskAdvanced(record.uid, revocation(latest), self.cause, "Superseded", why)
             self._do("x", record, f"revoked: {why}", change)
 
     # -- a file that has its run -------------------------------------------------------------------------------------
@@ -181,7 +182,8 @@ class _Desk:
         if not record.pins and record.phase in UNRESOLVED:
             return self._admit(wish, record)
         if record.phase is TaskPhase.REMOVED:
-            self._do("~", record, "its file is back", TaskAdvanced(record.uid, Signal.RESTORE, self.cause))
+            back = TaskAdvanced(record.uid, going_on(record, Signal.RESTORE), self.cause)
+            self._do("~", record, "its file is back", back)
         drift = "the spec changed after admission and is ignored; use run: N to run it anew"
         drifted = task.spec is not None and file.spec_digest != record.spec_digest
         conditions = {"SpecDrift": drift} if drifted else {}
@@ -209,7 +211,7 @@ class _Desk:
         if not record.live or record.phase in {TaskPhase.REMOVED, TaskPhase.REVOKING}:
             return None
         if record.delete_policy == "revoke":
-            change = TaskAdvanced(record.uid, Signal.REVOKE, self.cause, "Removed", "its file was removed")
+            change = TaskAdvanced(record.uid, revocation(latest), self.cause, "Removed", "its file was removed")
             return self._do("x", record, "its file was removed; it is revoked", change)
         change = TaskAdvanced(record.uid, Signal.REMOVE, self.cause, "Removed", "its file was removed")
         return self._do("-", record, "its file was removed; what is under way finishes, nothing new starts", change)

@@ -9,7 +9,7 @@ from reconciler.expectation import expected_span, heard
 from reconciler.observed import Observed
 from state.changes import StepAdvanced, TaskAdvanced
 from state.phases import STARTING_TASKS, Signal, TaskPhase
-from state.records import Cause, TaskRecord
+from state.records import Cause, TaskRecord, TaskSnapshot
 
 PLAN = Cause("plan")
 
@@ -24,9 +24,21 @@ def begun(observed: Observed, granted: Iterable[Action], now: datetime) -> Itera
             yield started(record, observed.program(record), now)
 
 
+def going_on(record: TaskRecord, signal: Signal) -> Signal:
+    """`signal`, with which a task that was suspended or removed goes on; one that never began stands where it stood."""
+    return signal if record.started_at else Signal.RESET
+
+
+def revocation(task: TaskSnapshot) -> Signal:
+    """The signal that revokes a task: where nothing of it has begun, or can have begun, there is nothing to stop first."""
+    record = task.record
+    begun = record.started_at or task.steps or record.held or record.restored
+    return Signal.REVOKE if begun else Signal.STOP
+
+
 def started(record: TaskRecord, program: Program, now: datetime) -> Action:
     """The task runs from now on."""
-    # one that was suspended or removed before it began, and taken up again, runs already
+    # one that had failed before it began, and was taken up again, runs already
     signal = Signal.START if record.phase is TaskPhase.CREATED else None
     span = expected_span(program, heard(record), program.flow)
     deadline = now + program.timeout if program.timeout else None

@@ -12,6 +12,7 @@ from definitions.desired import Complete, Desired
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.plan.answers import answers, remarks
+from reconciler.plan.beginning import going_on, revocation
 from reconciler.plan.repinning import repin_verdict
 from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, dismissals
 from state.asking import asked_by
@@ -98,12 +99,14 @@ def _wanted(task: TaskSnapshot, now: datetime) -> Action | None:
     if wanted == "suspended" and not over and record.phase in STARTING_TASKS:
         return _action(record, cause, "~", Signal.SUSPEND, "Suspended", reason)
     if wanted == "suspended" and over and record.phase is TaskPhase.SUSPENDED:
-        return _action(record, Cause("timer", message=f"suspended until {until:{MINUTES}}"), "~", Signal.RESUME)
+        return _action(
+            record, Cause("timer", message=f"suspended until {until:{MINUTES}}"), "~", going_on(record, Signal.RESUME)
+        )
     if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
-        return _action(record, cause, "~", Signal.RESUME)
+        return _action(record, cause, "~", going_on(record, Signal.RESUME))
     open_ = record.live or (record.phase is TaskPhase.FAILED and uncertain(task.steps))
     if wanted == "revoked" and open_ and record.phase is not TaskPhase.REVOKING:
-        return _action(record, cause, "x", Signal.REVOKE, "Revoked", reason)
+        return _action(record, cause, "x", revocation(task), "Revoked", reason)
     return None
 
 
@@ -127,7 +130,7 @@ def _action(
     record: TaskRecord, cause: Cause, sign: Sign, signal: Signal, reason: str = "", message: str = ""
 ) -> Action:
     change = TaskAdvanced(record.uid, signal, cause, reason, message)
-    what = {Signal.SUSPEND: "suspended", Signal.RESUME: "resumed"}.get(signal, "revoked")
+    what = {Signal.SUSPEND: "suspended", Signal.RESUME: "resumed", Signal.RESET: "resumed"}.get(signal, "revoked")
     return Action(
         sign, record.uid, f"{record.namespace}/{record.name}", f"{what}: {message}" if message else what, (change,)
     )

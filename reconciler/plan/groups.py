@@ -14,7 +14,7 @@ from datetime import datetime
 from definitions.program import Rule
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
-from reconciler.plan.beginning import started
+from reconciler.plan.beginning import revocation, started
 from reconciler.position import locate
 from state.changes import TaskAdvanced
 from state.phases import STARTING_TASKS, Signal, TaskPhase
@@ -109,7 +109,7 @@ class _Desk:
         last = able[-1]
         for record in older:
             by = f"replaced by {last.namespace}/{last.name}" + (f" run {last.run}" if last.run > 1 else "")
-            self._do("x", record, Signal.REVOKE, REPLACED, by, by)
+            self._do("x", record, revocation(self.observed.snapshot.tasks[record.uid]), REPLACED, by, by)
         return older
 
     def _do(self, sign: Sign, record: TaskRecord, signal: Signal, reason: str, message: str, what: str) -> None:

@@ -66,17 +66,17 @@ def entered(observed: Observed, actions: Iterable[Action]) -> Iterator[str]:
             yield from [record.group] if record.group and starts else []
 
 
-def awaited(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:
+def awaited(observed: Observed, actions: Iterable[Action]) -> Iterator[Identity]:
     """The files that ask for another run and waited for the end of the one that ends here."""
-    return (record.identity for record in _ended(observed, granted) if RUN_WAITING in record.conditions)
+    return (record.identity for record in _ended(observed, actions) if RUN_WAITING in record.conditions)
 
 
-def waited_for(observed: Observed, granted: Iterable[Action]) -> Iterator[Identity]:
+def waited_for(observed: Observed, actions: Iterable[Action]) -> Iterator[Identity]:
     """The triggers of which a task ends here."""
-    return ((record.namespace, record.trigger) for record in _ended(observed, granted) if record.trigger)
+    return ((record.namespace, record.trigger) for record in _ended(observed, actions) if record.trigger)
 
 
-def _ended(observed: Observed, granted: Iterable[Action]) -> Iterator[TaskRecord]:
-    for action in granted:
+def _ended(observed: Observed, actions: Iterable[Action]) -> Iterator[TaskRecord]:
+    for action in actions:
         if any(isinstance(change, TaskAdvanced) and change.signal in _ENDS for change in action.changes):
             yield observed.snapshot.tasks[action.uid].record

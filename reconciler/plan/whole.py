@@ -52,6 +52,7 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     granted, parked = grant(moves, observed.snapshot.usage, observed.limits, observed.served, line.waits)
     first = tuple(begun(observed, granted, now))
     before = (*files.actions, *fired.actions, *(each.action for each in repins), *controls, *line.actions, *ends)
+    decided = (*before, *granted)
     moved = (*first, *granted, *(action for action in parked if action.changes))
     settled = observed.after((each for action in moved if action.uid in spoken for each in action.changes), now)
     return Plan(
@@ -59,11 +60,11 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
         parked=frozenset(action.uid for action in parked if action.claim is None or action.claim.driver),
         patient=frozenset(patient(parked)),
         notes=files.notes,
-        again=frozenset((*awaited(observed, granted), *_repinned_next(settled, desired, spoken, now))),
+        again=frozenset((*awaited(observed, decided), *_repinned_next(settled, desired, spoken, now))),
         served=next((each.claim.namespace for each in reversed(granted) if each.claim and each.order), ""),
-        triggers=frozenset(waited_for(observed, granted)),
+        triggers=frozenset(waited_for(observed, decided)),
         look=line.look | frozenset(unfinished(granted, parked)),
-        freed=frozenset(freed(seen, observed, (*before, *granted))) - {""},
+        freed=frozenset(freed(seen, observed, decided)) - {""},
         entered=Counter(entered(observed, (*line.actions, *granted))),
         programs={**files.programs, **fired.programs, **repinned},
     )
