@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "COLUMNS": "120",
 }
 UNWANTED = ("RECONCILER_", "GIT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FORCE_COLOR")
+COSTLY = "PYTHONDONTWRITEBYTECODE"  # with it each of some hundred processes compiles the product for itself
 
 settings.register_profile(
     "repeatable",
@@ -32,7 +33,7 @@ settings.register_profile("search", deadline=None, max_examples=2_000, suppress_
 
 def pytest_configure(config) -> None:
     """Before any test module is imported, so that child processes inherit it too."""
-    for name in [name for name in os.environ if name.upper().startswith(UNWANTED)]:
+    for name in [name for name in os.environ if name.upper().startswith((*UNWANTED, COSTLY))]:
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
     if not config.getoption("--hypothesis-profile", default=None):

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.error import HTTPError
@@ -16,6 +17,7 @@ from urllib.request import urlopen
 from state.errors import StateError
 from state.reader import Reader
 from state.records import SourceRecord, TaskSnapshot
+from tests.nursery import Child, nursery
 
 COMMAND = (sys.executable, "-m", "reconciler.cli.app")
 PATIENCE = 20.0
@@ -65,14 +67,19 @@ class Controller:
         (state / "api.json").unlink(missing_ok=True)
         where = "127.0.0.1:0" if api else listen
         given = ("--listen", where) if where else ()
-        words = [*wrapped, *COMMAND, "run", "--source", str(source), "--state", str(state), *given, *flags]
-        self.process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-        )
+        words = ["run", "--source", str(source), "--state", str(state), *given, *flags]
+        self.process = self._loading(words, env, wrapped) if env or wrapped else self._loaded(words)
+
+    def _loading(
+        self, words: Sequence[str], env: Mapping[str, str] | None, wrapped: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes] | Child:
+        """A process of the system's, that has yet to load the product."""
+        given, said = {**os.environ, **(env or {})}, self._output
+        command = [*wrapped, *COMMAND, *words]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env=given)
+
+    def _loaded(self, words: Sequence[str]) -> subprocess.Popen[bytes] | Child:
+        return nursery().start(words, self._output.fileno(), self._output.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -173,6 +180,21 @@ class Controller:
     def conditions(self) -> dict[str, str]:
         """Reason by type of the conditions of its source, as the database has them."""
         return conditions(self.state)
+
+
+def command(*words: object, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """`reconciler WORDS` as a process of its own, to its end. Raises subprocess.TimeoutExpired."""
+    given = [str(each) for each in words]
+    with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+        child = nursery().start(given, stdout.fileno(), stderr.fileno())
+        try:
+            code = child.wait(seconds)
+        finally:
+            child.kill()
+            child.wait()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(given, code, stdout.read(), stderr.read())
 
 
 def found(state: Path, name: str, namespace: str = "default") -> TaskSnapshot | None:

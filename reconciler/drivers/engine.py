@@ -1,7 +1,8 @@
 """The only door to the docker package: one engine, blocking calls in threads of its own, a deadline on each.
 
 Only the low-level client is used, and its version is negotiated by a request of ours, because its constructor would ask
-a mute engine without our deadline. Every way to fail is one of three, and they differ in what may have happened:
+a mute engine without our deadline. It is loaded when an engine is first asked: with what it needs it is a tenth of a
+start, and most controllers have no engine. Every way to fail is one of three, and they differ in what may have happened:
 Unreachable (nothing was sent), NoAnswer (nobody knows), Refused (the engine has said no).
 """
 
@@ -16,11 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-
-import docker
-import requests
-import urllib3.exceptions
-from docker.constants import DEFAULT_DOCKER_API_VERSION
 
 from reconciler.drivers.frames import Frames
 from reconciler.drivers.listening import Speech
@@ -237,16 +233,25 @@ class Engine:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit):
-                return await loop.run_in_executor(self._threads, lambda: question(self._client()))
+                return await loop.run_in_executor(self._threads, self._answer, question)
         except TimeoutError:
             raise NoAnswer(f"the engine {self.name} has not answered within {limit:g} s") from None
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+
+    def _answer(self, question: Callable[[Any], T]) -> T:
+        """In a thread: `question(client)`. Raises EngineError."""
+        import docker.errors
+
+        try:
+            return question(self._client())
+        except (docker.errors.DockerException, OSError) as error:  # what requests raises is an OSError too
             raise self._meaning(error) from None
 
     def _meaning(self, error: Exception) -> EngineError:
+        import docker.errors
+
         if isinstance(error, docker.errors.APIError):
             return Refused(error.response.status_code, f"the engine {self.name} says: {error.explanation}".strip())
-        if any(isinstance(each, _NEVER_SENT) for each in _causes(error)):
+        if any(isinstance(each, _never_sent()) for each in _causes(error)):
             return Unreachable(f"the engine {self.name} at {self._address.url} cannot be reached")
         if isinstance(error, docker.errors.DockerException):
             return Unreachable(f"the engine {self.name} at {self._address.url} cannot be used: {error}")
@@ -260,6 +265,9 @@ class Engine:
             return self._made
 
     def _connect(self) -> Any:
+        import docker
+        from docker.constants import DEFAULT_DOCKER_API_VERSION
+
         where = self._address
         pair = (str(where.certificate), str(where.key)) if where.certificate else None
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(where.ca), verify=True) if where.ca else False
@@ -286,13 +294,13 @@ class Engine:
         return answer
 
 
-_NEVER_SENT = (
-    ConnectionRefusedError,
-    FileNotFoundError,
-    PermissionError,
-    requests.exceptions.ConnectTimeout,
-    urllib3.exceptions.NewConnectionError,
-)
+def _never_sent() -> tuple[type[BaseException], ...]:
+    """The errors of a connection that was never made."""
+    import requests
+    import urllib3.exceptions
+
+    of_a_client = (requests.exceptions.ConnectTimeout, urllib3.exceptions.NewConnectionError)
+    return (ConnectionRefusedError, FileNotFoundError, PermissionError, *of_a_client)
 
 
 def _url(client: Any, path: str) -> str:
@@ -350,6 +358,8 @@ def _chunks(answer: Any) -> Iterator[bytes]:
 
 
 def _listened(answer: Any, limit: int) -> Said:
+    import urllib3.exceptions
+
     frames, said = Frames(), {"stdout": bytearray(), "stderr": bytearray()}
     whole = True
     try:
@@ -359,7 +369,7 @@ def _listened(answer: Any, limit: int) -> Said:
             if sum(map(len, said.values())) > limit:
                 whole = False
                 break
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+    except (urllib3.exceptions.HTTPError, OSError):
         whole = False
     return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole)
 

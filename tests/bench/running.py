@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from state.phases import State
 from state.reader import Reader
 from state.records import TaskRecord
 from tests.controllers import Controller
+from tests.nursery import Child
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIVE = (State.CREATED, State.RUNNING, State.SUSPENDED)
@@ -20,6 +22,9 @@ class Measured(Controller):
     """One running controller; the figures are those of its process, not of the API's."""
 
     reader: Reader
+
+    def _loaded(self, words: Sequence[str]) -> subprocess.Popen[bytes] | Child:
+        return self._loading(words, None)  # what a start costs is measured too
 
     @property
     def cpu_seconds(self) -> float:

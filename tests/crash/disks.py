@@ -15,18 +15,13 @@ from pathlib import Path
 
 from state.inspection import inspect
 from state.phases import TaskPhase
-from tests.controllers import COMMAND, Controller, run_until_idle
+from tests.controllers import Controller, command, run_until_idle
 from tests.crash.damage import Case, Outcome, cases, judged
 from tests.crash.oracle import tasks_in
 from tests.crash.world import OUTPUTS, World
 
 FLAGS = ("--enable", "process")
 NEVER = frozenset({Outcome.WRONG, Outcome.FORGOTTEN})
-
-
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    """A command of the product, to its end."""
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
 
 
 def executed(world: World) -> Counter[str]:

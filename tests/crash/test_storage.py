@@ -15,12 +15,11 @@ from state.database import VERSION
 from state.phases import StepPhase, TaskPhase
 from state.reader import Reader
 from tests.calls import answered, make_call
-from tests.controllers import Controller, conditions, run_until_idle
+from tests.controllers import Controller, command, conditions, run_until_idle
 from tests.crash.campaign import strace_works
 from tests.crash.disks import (
     FLAGS,
     NEVER,
-    command,
     executed,
     fill,
     killed_state,

@@ -7,7 +7,7 @@ import pytest
 
 from state.database import VERSION
 from state.store import Store
-from tests.crash.disks import command
+from tests.controllers import command
 from tests.histories import START, begun, task
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from state.inspection import inspect
 from state.reader import Reader
-from tests.controllers import COMMAND, Controller, found, job, run_until_idle, task, wait_for
+from tests.controllers import COMMAND, Controller, command, found, job, run_until_idle, task, wait_for
 from tests.loopback import Loopback, answer, silence
 from tests.repositories import Repository
 
@@ -40,10 +40,6 @@ def settings(tmp_path: Path, value: object) -> tuple[str, str]:
     return ("--settings", str(file))
 
 
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, timeout=30)
-
-
 # -- one controller a folder ---------------------------------------------------------------------------------------------
 
 
@@ -59,7 +55,7 @@ def test_a_second_controller_ends_at_once_and_says_who_has_the_folder(tmp_path, 
     assert second.returncode == 1
     assert f"process {first.process.pid}" in second.stderr and "--wait" in second.stderr
     assert len(second.stderr.splitlines()) <= 2
-    assert seconds < 3  # a second for the lock, the rest is how long a Python takes to start on a busy machine
+    assert seconds < 3  # a second for the lock, the rest is for a busy machine
 
 
 def test_a_controller_that_waits_takes_over_from_one_that_was_killed(tmp_path, repository):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from state.inspection import inspect
 from state.phases import AttemptPhase
 from state.rows import NEVER
-from tests.controllers import COMMAND, Controller, found, job, run_until_idle, task, wait_for
+from tests.controllers import Controller, command, found, job, run_until_idle, task, wait_for
 from tests.loopback import Loopback, Request, answer
 from tests.repositories import Repository
 
@@ -33,10 +32,6 @@ def repository(tmp_path, target):
     made = Repository(tmp_path / "repository")
     made.write("jobs.yaml", job("ok", f"http: {{url: {target.url}/ok}}", "outputs: {n: result.n}"))
     return made
-
-
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, timeout=30)
 
 
 def script(text: str, *words: Path, more: str = "") -> str:

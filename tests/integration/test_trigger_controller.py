@@ -1,7 +1,6 @@
 """Triggers in a real controller over a real repository, whose clock a test puts forward."""
 
 import os
-import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from state.reader import Reader
-from tests.controllers import COMMAND, Controller, run_until_idle, task
+from tests.controllers import Controller, command, run_until_idle, task
 from tests.repositories import Repository
 
 CLOCK = """\
@@ -69,10 +68,6 @@ def decisions(state: Path, name: str = "tick") -> list[tuple[str, str]]:
         return [(each.path, each.after) for each in reversed(events)]
     finally:
         reader.close()
-
-
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, timeout=30)
 
 
 def phase(state: Path, name: str) -> str:
