@@ -7,7 +7,7 @@ rejects more; it ends when nothing is rejected any more, whatever order the file
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from definitions.compile import Compiled, check_request, compile_program
 from definitions.definition import Definition, Identity
@@ -182,7 +182,7 @@ class Linking:
         self._blocked = {each.identity: self._compiled[each].blocked for path in accepted for each in self._own(path)}
         for path in sorted(self.rejected):
             again = self.before.get(path)
-            links = tuple(again) if again is not None else tuple(map(self._relinked, self.kept.get(path, ())))
+            links = tuple(map(self._still, again) if again else map(self._relinked, self._last_good(path)))
             self.links[path] = links
             self._blocked.update((link.definition.identity, link.blocked) for link in links)
         for path in accepted:
@@ -208,12 +208,19 @@ class Linking:
     def _blocked_before(self, identity: Identity) -> str:
         return self.stable[identity].blocked if identity in self.stable else ""
 
+    def _still(self, link: Link) -> Link:
+        """A version that was in force before: it stays, but it waits while something that it uses is gone."""
+        gone = (each for each in link.closure if self.find(*each.identity) is None)
+        return next(
+            (replace(link, blocked=_misfit(f"there is no {each.kind.lower()} `{each.name}`")) for each in gone), link
+        )
+
     def _relinked(self, definition: Definition) -> Link:
         """A version that only the database remembers: it stays, but it waits if it does not fit any more."""
         compiled = self.compile(definition)
         error = next((finding for finding in compiled.findings if not finding.warning), None)
         link = self._linked(definition)
-        misfit = f"its last good version no longer fits: {error.message}" if error is not None else ""
+        misfit = _misfit(error.message) if error is not None else ""
         return Link(definition, link.closure, misfit or compiled.blocked or link.blocked)
 
 
@@ -235,6 +242,10 @@ def names_used(definition: Definition) -> frozenset[Identity]:
     """Every identity that a name in `definition` could mean, whether there is one or not."""
     places = dict.fromkeys((definition.namespace, "default"))
     return frozenset((kind, place, name) for kind, name in uses(definition) for place in places)
+
+
+def _misfit(why: str) -> str:
+    return f"its last good version no longer fits: {why}"
 
 
 def _place(definition: Definition) -> str:

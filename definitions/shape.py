@@ -105,8 +105,18 @@ def _sentence(value: object, path: Path, errors: list[ErrorDetails]) -> str:
     name = f"`{_short(path[-1])}` " if path and isinstance(path[-1], str) else ""
     wanted = " or ".join(dict.fromkeys(_wanted(each) for each in errors))
     quote = isinstance(value, bool | int | float) and any(each["type"] == "string_type" for each in errors)
-    hint = f'; write it in quotes: "{_spelled(value)}"' if quote else ""
+    hint = f'; write it in quotes: "{_spelled(value)}"' if quote else _in_full(path, value)
     return f"{name}must be {wanted}, not {_described(value)}{hint}"
+
+
+def _in_full(path: Path, value: object) -> str:
+    """How what was written short, as some fields can be, is written here."""
+    key = str(path[-1]) if path else ""
+    if key == "wait" and isinstance(value, str | int | float) and not isinstance(value, bool):
+        moment = isinstance(value, str) and "-" in value
+        said = "{until: " if moment else "{for: "
+        return f"; write `{key}: {said}{_short(str(value))}{'' if isinstance(value, str) else 's'}}}`"
+    return f"; write `{key}: {{message: …}}`" if key == "approval" and isinstance(value, str) else ""
 
 
 def _wanted(error: ErrorDetails) -> str:

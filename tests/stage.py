@@ -224,6 +224,7 @@ class Stage:
         known = self.snapshot.tasks.get(change.task.uid)
         self.number += known is None
         number = known.record.number if known else self.number
+        assert change.task.number in {0, number}, "a run that is admitted again keeps its age"
         return replace(change, task=with_changes(change.task, number=number))
 
 

@@ -182,8 +182,7 @@ class _Desk:
         if not record.pins and record.phase in UNRESOLVED:
             return self._admit(wish, record)
         if record.phase is TaskPhase.REMOVED:
-            back = TaskAdvanced(record.uid, going_on(record, Signal.RESTORE), self.cause)
-            self._do("~", record, "its file is back", back)
+            self._do("~", record, "its file is back", going_on(record, Signal.RESTORE, self.cause))
         drift = "the spec changed after admission and is ignored; use run: N to run it anew"
         drifted = task.spec is not None and file.spec_digest != record.spec_digest
         conditions = {"SpecDrift": drift} if drifted else {}

@@ -10,8 +10,11 @@ from reconciler.observed import Observed
 from state.changes import StepAdvanced, TaskAdvanced
 from state.phases import STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, TaskRecord, TaskSnapshot
+from state.room import QUEUED_FOR_TRIGGER
 
 PLAN = Cause("plan")
+DEFINITION_REJECTED = "DefinitionRejected"
+"""The reason of a task that waits for what it is to run."""
 
 
 def begun(observed: Observed, granted: Iterable[Action], now: datetime) -> Iterator[Action]:
@@ -24,9 +27,18 @@ def begun(observed: Observed, granted: Iterable[Action], now: datetime) -> Itera
             yield started(record, observed.program(record), now)
 
 
-def going_on(record: TaskRecord, signal: Signal) -> Signal:
-    """`signal`, with which a task that was suspended or removed goes on; one that never began stands where it stood."""
-    return signal if record.started_at else Signal.RESET
+def going_on(record: TaskRecord, signal: Signal, cause: Cause) -> TaskAdvanced:
+    """A task that was suspended or removed goes on by `signal`; one that never began waits for what it waited for."""
+    if record.started_at:
+        return TaskAdvanced(record.uid, signal, cause)
+    return TaskAdvanced(record.uid, Signal.RESET, cause, *_stood(record))
+
+
+def _stood(record: TaskRecord) -> tuple[str, str]:
+    """The reason and message of a task that cannot begin, whoever lets it."""
+    if not record.pins:
+        return DEFINITION_REJECTED, f"the {record.kind.lower()} `{record.target}` that it runs is not to be had"
+    return (QUEUED_FOR_TRIGGER, f"waits for the end of {record.behind}") if record.behind else ("", "")
 
 
 def revocation(task: TaskSnapshot) -> Signal:

@@ -99,11 +99,9 @@ def _wanted(task: TaskSnapshot, now: datetime) -> Action | None:
     if wanted == "suspended" and not over and record.phase in STARTING_TASKS:
         return _action(record, cause, "~", Signal.SUSPEND, "Suspended", reason)
     if wanted == "suspended" and over and record.phase is TaskPhase.SUSPENDED:
-        return _action(
-            record, Cause("timer", message=f"suspended until {until:{MINUTES}}"), "~", going_on(record, Signal.RESUME)
-        )
+        return _resumed(record, Cause("timer", message=f"suspended until {until:{MINUTES}}"))
     if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
-        return _action(record, cause, "~", going_on(record, Signal.RESUME))
+        return _resumed(record, cause)
     open_ = record.live or (record.phase is TaskPhase.FAILED and uncertain(task.steps))
     if wanted == "revoked" and open_ and record.phase is not TaskPhase.REVOKING:
         return _action(record, cause, "x", revocation(task), "Revoked", reason)
@@ -129,8 +127,14 @@ def _about_until(record: TaskRecord, now: datetime) -> Remark | None:
 def _action(
     record: TaskRecord, cause: Cause, sign: Sign, signal: Signal, reason: str = "", message: str = ""
 ) -> Action:
-    change = TaskAdvanced(record.uid, signal, cause, reason, message)
-    what = {Signal.SUSPEND: "suspended", Signal.RESUME: "resumed", Signal.RESET: "resumed"}.get(signal, "revoked")
-    return Action(
-        sign, record.uid, f"{record.namespace}/{record.name}", f"{what}: {message}" if message else what, (change,)
-    )
+    what = "suspended" if signal is Signal.SUSPEND else "revoked"
+    return _said(record, sign, what, TaskAdvanced(record.uid, signal, cause, reason, message))
+
+
+def _resumed(record: TaskRecord, cause: Cause) -> Action:
+    return _said(record, "~", "resumed", going_on(record, Signal.RESUME, cause))
+
+
+def _said(record: TaskRecord, sign: Sign, what: str, change: TaskAdvanced) -> Action:
+    what = f"{what}: {change.message}" if change.message else what
+    return Action(sign, record.uid, f"{record.namespace}/{record.name}", what, (change,))

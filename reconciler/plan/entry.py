@@ -17,6 +17,7 @@ from definitions.params import ParamError, bind
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import pins_of
+from reconciler.plan.beginning import DEFINITION_REJECTED
 from reconciler.plan.scope import workflow_group
 from state.asking import asked_anew, asked_by
 from state.changes import Admitted, TaskAdvanced, TaskChange
@@ -78,11 +79,13 @@ def enter(desired: Complete, wish: Wish, now: datetime, waiting: TaskRecord | No
     asked = _asked(wish)
     wish = replace(wish, cause=asked.get(f"run.{wish.control.run}", wish.cause))
     record = replace(_record(desired, wish, now), asked=asked)
+    if waiting:  # it keeps its age, by which it stands in line
+        record = replace(record, number=waiting.number)
     if waiting and waiting.restored:
         record = replace(record, held=waiting.held, restored=True)
     if blocked := desired.library.unresolved(wish.file):
         return _waits(
-            replace(record, params=wish.spec.with_, reason="DefinitionRejected", message=blocked), wish, waiting
+            replace(record, params=wish.spec.with_, reason=DEFINITION_REJECTED, message=blocked), wish, waiting
         )
     program = desired.library.program(record.kind, record.namespace, record.target)
     pins = pins_of(desired.library.closure(record.kind, record.namespace, record.target))

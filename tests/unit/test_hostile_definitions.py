@@ -3,7 +3,7 @@
 import pytest
 
 from definitions.problems import Problem
-from tests.definition_files import GOOD, Shelf, found, problems, task, workflow
+from tests.definition_files import GOOD, Shelf, found, only, problems, task, workflow
 
 ENVELOPE = "apiVersion: reconciler/v1\nkind: Job\nmetadata: {name: bad}\n"
 LAUGHS = "\n".join(f"  l{level}: &l{level} [{', '.join(['*l' + str(level - 1)] * 9)}]" for level in range(1, 10))
@@ -157,3 +157,19 @@ def test_ten_thousand_unknown_names_do_not_cost_ten_thousand_searches() -> None:
 
     assert len(listed) == 2_000
     assert {problem.code for problem in listed} == {"E-REF"}
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("wait: 3s", "`wait` must be a mapping, not '3s'; write `wait: {for: 3s}`"),
+        ("wait: 90", "`wait` must be a mapping, not the number 90; write `wait: {for: 90s}`"),
+        ("wait: 2026-11-22T06:00Z", "write `wait: {until: 2026-11-22T06:00Z}`"),
+        ("wait: true", "`wait` must be a mapping, not true"),
+        ("approval: go on?", "write `approval: {message: …}`"),
+    ],
+)
+def test_who_writes_a_pause_short_is_told_how_it_is_written(step, said):
+    found = only(bad=workflow(f"pause: {{{step}}}"))
+
+    assert found.message.endswith(said)

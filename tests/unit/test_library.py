@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from definitions.definition import Definition
-from definitions.library import DEFINITIONS_LIMIT, DocumentState, Library, Unresolved
+from definitions.library import DEFINITIONS_LIMIT, DocumentState, Library, Unresolved, build
 from definitions.problems import Problem
 from definitions.revision import SourceUnavailable
-from tests.definition_files import Shelf, job, task, workflow
+from tests.definition_files import GOOD, IMPLEMENTED, Shelf, job, task, workflow
 
 FLOW = workflow("a: {job: api, with: {name: x}}")
 RUN = task("run", "workflow: flow")
@@ -409,3 +409,19 @@ def test_the_digest_of_a_spec_does_not_depend_on_the_order_of_keys() -> None:
     assert one is not None and two is not None
     assert one.digest != two.digest
     assert one.spec_digest == two.spec_digest
+
+
+def test_a_last_good_version_waits_while_what_it_uses_is_gone_also_after_a_restart():
+    shelf = Shelf()
+    before = shelf.put(good=GOOD, one=task("one", "job: good, with: {name: x}"))
+    (file,) = before.tasks()
+
+    gone = shelf.put(good=None)
+    anew = build(shelf.tree(), shelf.read, good={"one.yaml": [file]}, drivers=IMPLEMENTED)
+
+    assert before.unresolved(file) is None
+    for library in (gone, anew):
+        assert [each.digest for each in library.tasks()] == [file.digest]
+        assert str(library.unresolved(file)).startswith("its last good version no longer fits: ")
+        assert "`good`" in str(library.unresolved(file))
+    assert shelf.put(good=GOOD).unresolved(file) is None
