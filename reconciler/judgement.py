@@ -14,7 +14,7 @@ from definitions.params import ParamError
 from definitions.program import Program, Unit
 from definitions.values import weigh
 from reconciler.actions import Verb
-from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Ended, NoNews, NotStarted, Observation, Running, Unknown
 from reconciler.observed import Limits
 from reconciler.plan.attempts import resend_at
 from reconciler.plan.scope import Scope, read, read_all, scope_of
@@ -92,7 +92,7 @@ class _Bench:
                 return self._succeeded(ended)
             case Ended() as ended:
                 return self._failed(ended)
-            case NotStarted() | Unknown() if self.stopping and self.report.verb is not Verb.CANCEL:
+            case NotStarted() | Unknown() | NoNews() if self.stopping and self.report.verb is not Verb.CANCEL:
                 return ()  # it was asked before the stop, whose own answer says more
             case NotStarted(unrecorded=True, proof=proof) if self.task.record.restored:
                 return self._unknown(f"{proof}; but an older database may have forgotten it")
@@ -100,6 +100,14 @@ class _Bench:
                 return self._not_started(proof, refused=refused)
             case Unknown(evidence=evidence):
                 return self._unknown(evidence)
+            case NoNews(why=why, look_again=seconds):
+                return self._no_news(why, seconds)
+
+    def _no_news(self, why: str, seconds: float) -> tuple[TaskChange, ...]:
+        """It stays what it is. What is in flight without an answer is looked at again anyway; a time would send it again."""
+        again = None if self.attempt.in_flight else self.now + timedelta(seconds=seconds)
+        said = self.attempt.message if self.stopping else why
+        return (self._change(None, answered=self.attempt.answered, message=said, wake_at=again),)
 
     def _running(self, handle: Json, seconds: float) -> tuple[TaskChange, ...]:
         again = self.now + timedelta(seconds=seconds)

@@ -33,6 +33,7 @@ class Copy:
     since: str = "0"  # of an engine's log: the time of its last entry that was copied
     count: int = 0  # how many entries of that time were
     late: bool = False  # the beginning went to an earlier controller
+    waits: bool = False  # for an engine, and the log says so
     pace: Pace = field(default_factory=Pace)
     speech: Speech | None = None  # what its execution says, where that is still heard
     _streams: dict[str, RedactedStream] = field(default_factory=dict)

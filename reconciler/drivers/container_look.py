@@ -5,14 +5,16 @@ An engine that does not answer is asked until it does. What nobody can say is Un
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
 from reconciler.drivers import receipt
 from reconciler.drivers.command_result import command_result, last_line
 from reconciler.drivers.container_log import STREAMS, Copy, Silence
+from reconciler.drivers.container_wait import asked_until_answered
 from reconciler.drivers.container_work import Work, read_handle
-from reconciler.drivers.engine import NoAnswer, Refused, Unreachable
+from reconciler.drivers.engine import NoAnswer, Refused
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
 from reconciler.drivers.receipt import Report, read_report, words
 from state.records import Json
@@ -29,20 +31,20 @@ class Looks:
         self._ending: dict[str, float] = {}  # call key -> since when only its output is waited for
         self.attached: dict[str, asyncio.Event] = {}  # call key -> what is set when nobody listens any more
 
-    async def observe(self, work: Work, handle: Json, *, whole: bool = False) -> Observation:
-        """What the engine and the receipt say; waits for an engine that does not answer, because nobody else can say.
+    async def observe(
+        self, work: Work, handle: Json, *, whole: bool = False, patience: float | None = None
+    ) -> Observation:
+        """What the engine and the receipt say; an engine that does not answer is asked again for `patience` seconds,
+        by default as long as it may take for one question.
 
         `whole`: the receipt is asked even if it is too early for that.
         """
-        made, pause = read_handle(handle), 0.5
-        while True:
-            try:
-                return await self.once(work, made, whole=whole or work.copy.pace.due(time.monotonic()))
-            except (Unreachable, NoAnswer) as error:
-                if pause == 0.5:
-                    work.copy.line(f"{error}; it is asked again until it answers")
-            await asyncio.sleep(pause)
-            pause = min(10.0, pause * 2)
+        made = read_handle(handle)
+
+        def look() -> Awaitable[Observation]:
+            return self.once(work, made, whole=whole or work.copy.pace.due(time.monotonic()))
+
+        return await asked_until_answered(look, work.copy, patience or work.engine.seconds)
 
     async def once(self, work: Work, handle: dict[str, Json] | None, *, whole: bool = True) -> Observation:
         """One look; not `whole`: what the engine says is enough while it runs. Raises Unreachable, NoAnswer."""

@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, cast
 
 from definitions.requests import ContainerRun
 from reconciler.drivers.command_result import command_result, last_line
 from reconciler.drivers.container_log import Copy, Silence
 from reconciler.drivers.container_request import CALL, OWNER, SPEC, run_config, spec_hash
+from reconciler.drivers.container_wait import asked_until_answered
 from reconciler.drivers.engine import Engine, EngineError, NoAnswer, Refused, Unreachable
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
 from state.records import Json
@@ -79,17 +81,10 @@ class Containers:
             return await self._not_started(piece, handle, error)
         return await self._shortly(piece, made)
 
-    async def observe(self, piece: Piece, handle: Json) -> Observation:
-        """What the engine says of it; waits for an engine that does not answer, because nobody else can say."""
-        pause = 0.5
-        while True:
-            try:
-                return await self._seen(piece, _read_handle(handle))
-            except (Unreachable, NoAnswer) as error:
-                if pause == 0.5:
-                    piece.copy.line(f"{error}; it is asked again until it answers")
-            await asyncio.sleep(pause)
-            pause = min(10.0, pause * 2)
+    async def observe(self, piece: Piece, handle: Json, *, patience: float | None = None) -> Observation:
+        """What the engine says of it; one that does not answer is asked again for `patience` seconds (by default its own)."""
+        limit = patience or piece.engine.seconds
+        return await asked_until_answered(lambda: self._seen(piece, _read_handle(handle)), piece.copy, limit)
 
     async def cancel(self, piece: Piece, handle: Json) -> Observation:
         """TERM, after `grace` KILL. A result that was there first wins; what was never started is removed."""
@@ -230,14 +225,14 @@ class Containers:
         return Ended(code == 0, result, code, _why(code, state, copy) if code else "", handle, cleanup=True)
 
     async def _cancelled(self, piece: Piece, handle: Json) -> Observation:
-        seen = await self.observe(piece, handle)
+        seen = await self.observe(piece, handle, patience=inf)
         if isinstance(seen, NotStarted):
             await self.clean(piece)  # so that no start that is still on its way finds it
-            return await self.observe(piece, None)
+            return await self.observe(piece, None, patience=inf)
         if not isinstance(seen, Running):
             return seen
         await piece.engine.stop(str(cast("dict[str, Json]", seen.handle)["container"]), piece.grace)
-        ended = await self.observe(piece, seen.handle)
+        ended = await self.observe(piece, seen.handle, patience=inf)
         if isinstance(ended, Ended) and not ended.succeeded:
             return replace(ended, message=f"cancelled: {ended.message}", cancelled=True)
         if isinstance(ended, Running):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 from reconciler.drivers import receipt
 from reconciler.drivers.container_look import Looks
@@ -32,13 +33,13 @@ class Stops:
             return Unknown(f"its engine does not answer: the command may still run in {work.target.label}")
 
     async def _cancelled(self, work: Work, handle: Json) -> Observation:
-        seen = await self._looks.observe(work, handle, whole=True)
+        seen = await self._looks.observe(work, handle, whole=True, patience=inf)
         if isinstance(seen, NotStarted) and (await self._keepings.of(work)).able:
             said = await self._service(work, words(receipt.FORBID, work.receipt), work.block.user or "")
             report = read_report(said, b"")
             if report and report.state == "forbidden":
                 return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
-            seen = await self._looks.observe(work, handle, whole=True)
+            seen = await self._looks.observe(work, handle, whole=True, patience=inf)
         if not isinstance(seen, Running):
             return seen
         if not (await self._keepings.of(work)).able:
@@ -64,7 +65,7 @@ class Stops:
     async def _until_over(self, work: Work, handle: Json, seconds: float) -> Observation:
         until, pause = time.monotonic() + seconds, 0.1
         while (
-            isinstance(seen := await self._looks.observe(work, handle, whole=True), Running)
+            isinstance(seen := await self._looks.observe(work, handle, whole=True, patience=inf), Running)
             and time.monotonic() < until
         ):
             await asyncio.sleep(min(pause, max(0.0, until - time.monotonic())))

@@ -78,7 +78,7 @@ class Engine:
     def __init__(self, name: str, address: Address, *, seconds: float = 30.0) -> None:
         self.name = name
         self._address = address
-        self._seconds = seconds
+        self.seconds = seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"engine-{name}")
         self._making = threading.Lock()
         self._made: Any = None
@@ -109,7 +109,7 @@ class Engine:
     async def stop(self, container: str, grace: float) -> None:
         """TERM, after `grace` seconds KILL; stopped already is success."""
         seconds = max(0, round(grace))
-        await self._ask(lambda client: client.stop(container, timeout=seconds), self._seconds + seconds)
+        await self._ask(lambda client: client.stop(container, timeout=seconds), self.seconds + seconds)
 
     async def remove(self, container: str) -> None:
         """Remove it with its anonymous volumes; not there is success. One that runs is Refused."""
@@ -129,7 +129,7 @@ class Engine:
         def read(client: Any) -> list[tuple[str, bytes]]:
             params = {"stdout": 1, "stderr": 1, "timestamps": 1, "since": since}
             url = _url(client, f"containers/{container}/logs")
-            with client.get(url, params=params, stream=True, timeout=(_CONNECT, self._seconds)) as answer:
+            with client.get(url, params=params, stream=True, timeout=(_CONNECT, self.seconds)) as answer:
                 _check(client, answer)
                 return _entries(answer, limit)
 
@@ -169,7 +169,7 @@ class Engine:
             with self._started(client, execution, self._limit()) as answer:
                 return _listened(answer, limit)
 
-        return await self._ask(start, self._seconds * 2)
+        return await self._ask(start, self.seconds * 2)
 
     async def begin(self, execution: str, feed: bytes, *, listen: float, limit: int = 4 << 20) -> Said | Speech:
         """Start an execution and give it `feed` as stdin: what it will say, or where only a thread can hear that, what
@@ -177,7 +177,7 @@ class Engine:
         """
 
         def start(client: Any) -> Said | Speech:
-            answer = self._started(client, execution, (_CONNECT, max(listen, self._seconds)))
+            answer = self._started(client, execution, (_CONNECT, max(listen, self.seconds)))
             try:
                 _give(client, answer, feed)
                 connection = _connection(client, answer)
@@ -189,7 +189,7 @@ class Engine:
                 answer.close()
                 raise
 
-        return await self._ask(start, self._seconds + listen)
+        return await self._ask(start, self.seconds + listen)
 
     def attach(self, execution: str, feed: bytes, take: Callable[[bytes, str], None], done: Callable[[], None]) -> None:
         """Start an execution, give it `feed` and hand on what it says, in a thread of its own, until it ends or the engine goes."""
@@ -229,7 +229,7 @@ class Engine:
 
     async def _ask(self, question: Callable[[Any], T], seconds: float | None = None) -> T:
         """`question(client)` in a thread, with an answer or an EngineError by the deadline."""
-        limit = (seconds or self._seconds) + _CONNECT
+        limit = (seconds or self.seconds) + _CONNECT
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit):
@@ -271,7 +271,7 @@ class Engine:
         where = self._address
         pair = (str(where.certificate), str(where.key)) if where.certificate else None
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(where.ca), verify=True) if where.ca else False
-        options = {"base_url": where.url, "tls": tls, "timeout": self._seconds, "max_pool_size": _THREADS}
+        options = {"base_url": where.url, "tls": tls, "timeout": self.seconds, "max_pool_size": _THREADS}
         first = docker.APIClient(version=DEFAULT_DOCKER_API_VERSION, **options)
         try:
             answer = first.get(f"{first.base_url}/version", timeout=self._limit())
@@ -282,7 +282,7 @@ class Engine:
         return docker.APIClient(version=min(theirs, DEFAULT_DOCKER_API_VERSION, key=_order), **options)
 
     def _limit(self) -> tuple[float, float]:
-        return (_CONNECT, self._seconds)
+        return (_CONNECT, self.seconds)
 
     def _started(self, client: Any, execution: str, limit: tuple[float, float | None]) -> Any:
         """The answer to a start, whose body is what it says. Without the upgrade that the client asks for: no byte can

@@ -24,7 +24,7 @@ from reconciler.drivers.address_guard import AddressGuard, AddressRefused, HostN
 from reconciler.drivers.answer import brief
 from reconciler.drivers.http_reply import Body, Reply, TooLarge, judge, judge_verify, says_already_exists
 from reconciler.drivers.http_request import BadRequest, Outgoing, build, build_cancel, build_verify, read_block
-from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Call, Ended, NoNews, NotStarted, Observation, Running, Unknown
 from reconciler.drivers.request import GatheredLog, GuardedLog, fill, without_secrets
 from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
@@ -265,7 +265,7 @@ def _explain(error: Exception) -> str:
 
 def _reason(outcome: Observation) -> str:
     match outcome:
-        case NotStarted(proof=text) | Unknown(evidence=text) | Ended(message=text):
+        case NotStarted(proof=text) | Unknown(evidence=text) | Ended(message=text) | NoNews(why=text):
             return text
         case Running():
             return "running"

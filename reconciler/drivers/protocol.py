@@ -1,4 +1,4 @@
-"""What every driver is: five methods in one order, and the four things that an observation can say.
+"""What every driver is: five methods in one order, and the five things that an observation can say.
 
 A driver touches its target and nothing else. It never decides whether to try again, never writes state, and answers
 with an Observation for everything that can happen at a target, so that the decision stays in one pure place.
@@ -86,7 +86,15 @@ class Unknown:
     evidence: str
 
 
-Observation = Running | Ended | NotStarted | Unknown
+@dataclass(frozen=True, slots=True)
+class NoNews:
+    """Who could tell cannot be asked now: all that was known still is, and nothing more. `look_again`: as of Running."""
+
+    why: str
+    look_again: float = 10.0
+
+
+Observation = Running | Ended | NotStarted | Unknown | NoNews
 
 
 class Driver(Protocol):

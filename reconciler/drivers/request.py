@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from definitions.values import Json, spell
-from reconciler.drivers.protocol import Call, Ended, LogSink, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Call, Ended, LogSink, NoNews, NotStarted, Observation, Running, Unknown
 from reconciler.secrets.forms import forms
 from reconciler.secrets.redaction import RedactedStream, Redactor
 
@@ -85,6 +85,8 @@ def without_secrets(seen: Observation, redactor: Redactor) -> Observation:
             return replace(seen, proof=redactor.text(proof))
         case Unknown(evidence=evidence):
             return replace(seen, evidence=redactor.text(evidence))
+        case NoNews(why=why):
+            return replace(seen, why=redactor.text(why))
         case Running():
             return seen
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Ended, NoNews, NotStarted, Observation, Running, Unknown
 from state.phases import AttemptPhase
 from tests.calls import answered, make_call
 from tests.controllers import Controller, found, job, run_until_idle, task
@@ -19,7 +19,7 @@ from tests.e2e.test_kills import allow
 from tests.engines import IMAGE, OwnEngine, TestEngine, definitions_in
 
 ENDS = [signal.SIGTERM, signal.SIGKILL]
-WORK = 'echo "$0 $(hostname) began" >>/shared/count; sleep 1.2; echo "$0 $(hostname) ended" >>/shared/count'
+WORK = 'echo "$0 $(hostname) began" >>/shared/count; sleep ${1:-1.2}; echo "$0 $(hostname) ended" >>/shared/count'
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +38,25 @@ def engine(own):
     made.close()
 
 
-def exec_call(engine, folder, name):
+def exec_call(engine, folder, name, seconds="1.2"):
     target = engine.target(binds=[f"{folder}:/shared"])
-    block = {"exec": ["sh", "-c", WORK, name], "in": {"ids": [target["id"]]}, "target": target, "grace": 0.5}
+    block = {"exec": ["sh", "-c", WORK, name, seconds], "in": {"ids": [target["id"]]}, "target": target, "grace": 0.5}
     return make_call(block, key=f"{engine.mark}/{name}/-/1")
 
 
-def run_call(engine, folder, name):
+def run_call(engine, folder, name, seconds="1.2"):
     mounts = [{"source": str(folder), "target": "/shared", "readOnly": False}]
-    run = {"image": IMAGE, "command": ["sh", "-c", WORK, name], "mounts": mounts}
+    run = {"image": IMAGE, "command": ["sh", "-c", WORK, name, seconds], "mounts": mounts}
     return make_call({"run": run, "on": ["here"], "grace": 0.5}, key=f"{engine.mark}/{name}/-/1")
 
 
 async def settle(driver, call, seen: Observation, seconds: float = 40.0) -> Observation:
+    handle = None
     async with asyncio.timeout(seconds):
-        while isinstance(seen, Running):
+        while isinstance(seen, Running | NoNews):
             await asyncio.sleep(min(seen.look_again, 0.2))
-            seen = await driver.observe(call, seen.handle)
+            handle = seen.handle if isinstance(seen, Running) else handle
+            seen = await driver.observe(call, handle)
     return seen
 
 
@@ -135,6 +137,26 @@ async def test_an_engine_that_stands_still_for_a_while_is_waited_for(own, engine
     assert answered(seen)["exitCode"] == 0
     assert count(tmp_path) == {"began": 1, "ended": 1}
     await driver.close()
+
+
+@pytest.mark.parametrize("kind", [exec_call, run_call])
+async def test_no_question_to_an_engine_that_stands_still_waits_without_end(own, engine, tmp_path, kind) -> None:
+    driver, call = engine.driver(seconds=1.0), kind(engine, tmp_path, "step", "4")
+    begun = await driver.start(call, await driver.prepare(call))
+    first = engine.driver(seconds=1.0)  # nothing is known in it
+    own.send(signal.SIGSTOP)
+    began = time.monotonic()
+    seen = await asyncio.gather(*(each.observe(call, begun.handle) for each in (driver, first)))
+    waited = time.monotonic() - began
+    unknown = await first.observe(call, None)
+    own.send(signal.SIGCONT)
+
+    assert isinstance(begun, Running) and waited < 15
+    assert isinstance(seen[1], NoNews) and "has not answered" in seen[1].why
+    assert isinstance(unknown, NoNews)
+    ended = await settle(driver, call, begun)
+    assert isinstance(ended, Ended) and ended.succeeded
+    assert count(tmp_path) == {"began": 1, "ended": 1}
 
 
 async def test_a_start_at_an_engine_that_stands_still_is_unknown_and_found_out_later(own, engine, tmp_path) -> None:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Call, Ended, NoNews, NotStarted, Observation, Running, Unknown
 from state.records import Json
 from tests.simulation.target import Execution, Target, flavour_of
 
@@ -260,6 +260,9 @@ class SimulatedContainer(_Simulated):
         if handle is None:
             host.reached("adopt: exec without a handle never started")
             return NotStarted("no handle is recorded, so nothing was started", unrecorded=True)
+        if host.strikes("refused", "observe", call.call_key):
+            host.reached("an engine that cannot be asked now")
+            return NoNews("no connection to the engine", 1.0)
         known, exists = await host.wire(lambda: self._found(str(handle)))
         host.point("C9 while watching")
         if not exists or host.strikes("handle_lost", call.call_key):

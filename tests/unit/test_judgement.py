@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.actions import Verb
-from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Ended, NoNews, NotStarted, Observation, Running, Unknown
 from reconciler.judgement import judge
 from reconciler.observed import Limits
 from state.changes import AttemptAdvanced, Cleaned, StepAdvanced, TaskAdvanced, apply_one
@@ -197,6 +197,27 @@ def test_a_lost_reply_is_asked_for_again_only_where_the_target_deduplicates_and_
     task = after(stage, LOST)
 
     assert task.attempts["job"].phase is expected
+
+
+@pytest.mark.parametrize("phase", [Phase.INTENT, Phase.PREPARED, Phase.STARTED])
+def test_who_cannot_be_asked_now_changes_only_what_it_waits_for(phase):
+    stage = at(phase, PROCESS)
+    before = stage.task().attempts["job"]
+
+    task = after(stage, NoNews("the engine is away", 10.0), verb=Verb.OBSERVE)
+
+    attempt = task.attempts["job"]
+    assert (attempt.phase, attempt.in_flight, attempt.handle) == (phase, before.in_flight, before.handle)
+    assert attempt.message == "the engine is away"
+    assert attempt.wake_at == (None if attempt.in_flight else stage.now + timedelta(seconds=10))
+    assert after(stage, DONE, verb=Verb.OBSERVE).attempts["job"].phase is Phase.SUCCEEDED
+
+
+def test_a_stop_waits_for_the_word_about_itself_and_not_for_who_cannot_be_asked():
+    stage = at(Phase.CANCELLING, PROCESS)
+    before = stage.task().attempts["job"]
+
+    assert after(stage, NoNews("the engine is away"), verb=Verb.OBSERVE).attempts["job"] == before
 
 
 def test_stopping_a_poll_between_its_calls_leaves_nothing_unknown():
