@@ -7,9 +7,9 @@ is generated from the descriptions below.
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, WithJsonSchema, model_validator
 
 from definitions.models import Duration, Name
 from reconciler.errors import SettingsError
@@ -89,6 +89,17 @@ class HostSettings(Section):
     )
     certificate: Path | None = Field(default=None, description="File with the client's certificate.")
     key: Path | None = Field(default=None, description="File with the key of the client's certificate.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Half of what a TLS connection needs would mean one without it."""
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("`certificate` and `key` belong together")
+        if self.certificate and not self.ca:
+            raise ValueError("`certificate` and `key` need `ca`: without it the connection is not encrypted")
+        if self.ca and not self.address.startswith("tcp://"):
+            raise ValueError("`ca` is for an address with tcp://")
+        return self
 
 
 class ContainerSettings(DriverSettings):

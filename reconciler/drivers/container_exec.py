@@ -152,6 +152,11 @@ class Executions:
         """Start it and listen for as long as it runs: without a receipt nobody hears it later."""
         if work.call.resend:
             return Unknown(f"its start in {work.target.label} was cut short, and without a receipt it is not repeated")
+        if work.stdin and work.engine.encrypted:
+            message = (
+                f"`stdin` without a receipt in {work.target.label}: over TLS nobody could tell the command that it ends"
+            )
+            return Ended(False, message=message)
         loop, key = asyncio.get_running_loop(), work.call.call_key
         state = await work.engine.started(str(handle["exec"]))
         if state is None or state["Running"] or state["ExitCode"] is not None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from reconciler.drivers.engine_flaws import hung_up, never_sent
 from reconciler.drivers.frames import Frames
 from reconciler.drivers.listening import Speech
 
@@ -78,12 +79,18 @@ class Engine:
     def __init__(self, name: str, address: Address, *, seconds: float = 30.0) -> None:
         self.name = name
         self._address = address
+        self._setting = f"drivers.container.hosts.{name}"
         self.seconds = seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"engine-{name}")
         self._making = threading.Lock()
         self._made: Any = None
         logging.getLogger("docker").setLevel(logging.CRITICAL)  # it logs requests as they are
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its connections are TLS: what is sent on them cannot be ended before what is heard."""
+        return self._address.ca is not None
 
     # -- containers --------------------------------------------------------------------------------------------------
 
@@ -251,10 +258,11 @@ class Engine:
 
         if isinstance(error, docker.errors.APIError):
             return Refused(error.response.status_code, f"the engine {self.name} says: {error.explanation}".strip())
-        if any(isinstance(each, _never_sent()) for each in _causes(error)):
-            return Unreachable(f"the engine {self.name} at {self._address.url} cannot be reached")
+        if flaw := never_sent(error, self._setting):
+            return Unreachable(f"the engine {self.name} at {self._address.url} {flaw}")
         if isinstance(error, docker.errors.DockerException):
-            return Unreachable(f"the engine {self.name} at {self._address.url} cannot be used: {error}")
+            where = f"the engine {self.name} at {self._address.url} cannot be used"
+            return Unreachable(f"{where} (setting `{self._setting}`): {error}")
         return NoAnswer(f"the engine {self.name} has not answered: {type(error).__name__}")
 
     def _client(self) -> Any:
@@ -273,13 +281,21 @@ class Engine:
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(where.ca), verify=True) if where.ca else False
         options = {"base_url": where.url, "tls": tls, "timeout": self.seconds, "max_pool_size": _THREADS}
         first = docker.APIClient(version=DEFAULT_DOCKER_API_VERSION, **options)
+        first.trust_env = False  # an authority in the environment would count instead of the one in the settings
         try:
             answer = first.get(f"{first.base_url}/version", timeout=self._limit())
             _check(first, answer)
             theirs = str(answer.json()["ApiVersion"])
+        except OSError as error:
+            flaw = self.encrypted and not never_sent(error, self._setting) and hung_up(error, self._setting)
+            if flaw:
+                raise Unreachable(f"the engine {self.name} at {where.url} {flaw}") from None
+            raise
         finally:
             first.close()
-        return docker.APIClient(version=min(theirs, DEFAULT_DOCKER_API_VERSION, key=_order), **options)
+        made = docker.APIClient(version=min(theirs, DEFAULT_DOCKER_API_VERSION, key=_order), **options)
+        made.trust_env = False
+        return made
 
     def _limit(self) -> tuple[float, float]:
         return (_CONNECT, self.seconds)
@@ -292,15 +308,6 @@ class Engine:
         answer = client.post(_url(client, f"exec/{execution}/start"), json=order, stream=True, timeout=limit)
         _check(client, answer)
         return answer
-
-
-def _never_sent() -> tuple[type[BaseException], ...]:
-    """The errors of a connection that was never made."""
-    import requests
-    import urllib3.exceptions
-
-    of_a_client = (requests.exceptions.ConnectTimeout, urllib3.exceptions.NewConnectionError)
-    return (ConnectionRefusedError, FileNotFoundError, PermissionError, *of_a_client)
 
 
 def _url(client: Any, path: str) -> str:
@@ -334,18 +341,6 @@ def _buffered(connection: socket.socket, answer: Any) -> bytes:
     with suppress(ssl.SSLWantReadError):
         return bytes(answer.raw._fp.fp.peek(_CHUNK))  # noqa: SLF001  # nobody else has these bytes
     return b""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it wraps, by any of the three ways in which urllib3 and requests do."""
-    seen: list[BaseException] = []
-    left: list[Any] = [error]
-    while left and len(seen) < 20:
-        each = left.pop()
-        if isinstance(each, BaseException) and each not in seen:
-            seen.append(each)
-            left += [*each.args, each.__cause__, each.__context__, getattr(each, "reason", None)]
-    return iter(seen)
 
 
 def _order(version: str) -> list[int]:

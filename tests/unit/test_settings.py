@@ -53,6 +53,23 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(write) -> None:
     assert settings.min_free == 1 << 30
 
 
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("{address: 'tcp://a:2376', certificate: c, key: k}", "the connection is not encrypted"),
+        ("{address: 'tcp://a:2376', ca: a, certificate: c}", "`certificate` and `key` belong together"),
+        ("{address: 'unix:///a', ca: a}", "`ca` is for an address with tcp://"),
+    ],
+)
+def test_half_of_a_tls_connection_is_an_error_and_no_connection_without_it(write, host, said) -> None:
+    file = write(f"drivers: {{container: {{hosts: {{far: {host}}}}}}}\n")
+
+    with pytest.raises(SettingsError, match=said) as raised:
+        load(file, {}, {})
+
+    assert "drivers.container.hosts.far" in str(raised.value)
+
+
 def test_every_setting_has_a_variable_that_sets_it() -> None:
     examples = {
         "profile": "strict",
