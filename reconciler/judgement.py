@@ -50,6 +50,8 @@ def judge(
         return ()
     if report.resends not in {None, attempt.resends}:
         return ()  # the same call has gone out again since: what was known before it says nothing about it
+    if attempt.phase is AttemptPhase.POLLING and not attempt.in_flight:
+        return ()  # the call was answered with "not yet", and nothing but time leads to the next one
     return _Bench(report, task, program, attempt, limits, now).verdict()
 
 

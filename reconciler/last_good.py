@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from definitions.definition import Definition
 from definitions.library import Library, build
+from definitions.linking import Link
 from definitions.problems import Problem
 from definitions.revision import Revision, Tree
 from state.records import DefinitionRecord, SourceRecord
@@ -58,12 +59,23 @@ def remembered(source: SourceRecord, rows: Iterable[DefinitionRecord]) -> tuple[
 def keeping(library: Library, before: Library) -> Library:
     """`library`, which has rejected files and so removes nothing, with the triggers of `before` that it lacks.
 
-    What such a trigger uses is in force with it, where nothing else has its name.
+    What such a trigger uses is in force with it, where nothing else has its name; where something else has, and that
+    cannot run now, neither can the trigger.
     """
-    gone = [link for key, link in before.links.items() if key[0] == "Trigger" and key not in library.links]
-    used = [each.identity for link in gone for each in link.closure]
-    kept = {key: before.links[key] for key in used if key in before.links}
-    return replace(library, links={**kept, **library.links}) if kept else library
+    gone = {key: link for key, link in before.links.items() if key[0] == "Trigger" and key not in library.links}
+    used = dict.fromkeys(each.identity for link in gone.values() for each in link.closure)
+    then = {key: before.links[key] for key in used if key in before.links}
+    links = {**library.links, **{key: each for key, each in then.items() if _better(each, library.links.get(key))}}
+    for key, link in gone.items():
+        waits = (links[each.identity].blocked for each in link.closure if each.identity in links)
+        links[key] = replace(links[key], blocked=next((why for why in waits if why), ""))
+    return replace(library, links=links) if gone else library
+
+
+def _better(before: Link, now: Link | None) -> bool:
+    """Whether what was in force stays so: nothing has its name, or the same that only lacks what is gone now."""
+    same = now is not None and now.definition.digest == before.definition.digest
+    return now is None or (same and bool(now.blocked) and not before.blocked)
 
 
 def somebody(tip: Revision, row: DefinitionRecord | None, tree: Tree) -> Revision:

@@ -62,11 +62,13 @@ class Tries:
         for change in changes:
             if isinstance(change, StepAdvanced) and change.signal is None and change.reason == REPLACED:
                 self.replaced[change.uid, change.path] = runs[change.uid].task.steps[change.path].attempt
+        events = list(events)
+        spoken_to = {event.uid for event in events if event.subject == "step" and event.cause.kind == "commit"}
         for event in events:
             place = (event.uid, event.path)
             if event.subject == "step" and event.cause.kind == "commit" and event.after in {"retrying", "waiting"}:
                 self.opened[place] = event.attempt
-            elif event.subject == "step" and event.after in _GIVEN_UP and event.cause.kind != "commit":
+            elif event.subject == "step" and event.after in _GIVEN_UP and event.uid not in spoken_to:
                 yield from self._given_up(event, runs[event.uid])
             elif event.subject == "attempt" and event.after in _OVER:
                 self._ended(event, runs[event.uid], offset)

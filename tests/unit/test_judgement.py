@@ -248,6 +248,14 @@ def test_a_report_about_another_call_changes_nothing(about):
     assert said == ()
 
 
+@pytest.mark.parametrize(("seen", "prepared"), [(RUNNING, True), (RUNNING, False), (NOT_YET, False)])
+def test_a_doubled_report_about_a_call_that_was_answered_hastens_no_other_call(seen, prepared):
+    stage = at(Phase.INTENT, PROCESS | UNTIL)
+    polled = after(stage, NOT_YET)
+
+    assert after(stage, seen, prepared=prepared) == polled
+
+
 def test_a_report_about_an_ended_attempt_changes_nothing():
     stage = at(Phase.INTENT, GET)
     stage.judge(stage.report("job", FAILED))
