@@ -32,6 +32,10 @@ FAULTS = (
     "log_cut",
     "restore",
     "retention",
+    "container_gone",
+    "exit_code_late",
+    "name_taken",
+    "slow_stop",
     "force_push",
     "empty_tree",
     "bad_file",
@@ -56,7 +60,7 @@ class Work:
     shared: bool = False  # a Job of its own instead of an inline block
     group: str = ""  # of the limit; the job itself without one
     policy: str = "queue"  # what becomes of one too many
-    targets: int = 1  # container only: so many are found to run in, unless each item of a list has a new one
+    targets: int = 1  # container only: so many are found to run in; 0, and each item of a list: a new one
 
 
 @dataclass(frozen=True, slots=True)

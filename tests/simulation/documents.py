@@ -128,7 +128,7 @@ def _driver(work: Work, about: dict[str, Any], *, found: bool) -> dict[str, Any]
     match work.flavour:
         case "process":
             return {"process": {"command": words}}
-        case "container" if found:
+        case "container" if found and work.targets:
             return {"container": {"exec": words, "in": {"names": [f"box{number}" for number in range(work.targets)]}}}
         case "container":
             return {"container": {"run": {"image": "box", "command": words}}}

@@ -1,19 +1,21 @@
 """The simulated drivers: what the real ones can know and say, over a target in memory and a wire that loses things.
 
-Three kinds stand for all: `http` (nothing to hold on to; a verify call or a deduplicating target may help), `process`
-(adopted by its name, with a fence against a second start) and `container` (made first, its handle durable, then started).
+Two kinds are here: `http` (nothing to hold on to; a verify call or a deduplicating target may help) and `process`
+(adopted by its name, with a fence against a second start). What is made first and then started is in `containers`.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from reconciler.drivers.protocol import Call, Ended, NoNews, NotStarted, Observation, Running, Unknown
+from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
 from state.records import Json
 from tests.simulation.target import Execution, Target, flavour_of
 
 REPLY_WITHIN = 30.0
 """Seconds after which the http driver stops waiting for an answer."""
+DYING = 2.5
+"""Seconds that work may go on for after it was told to end."""
 
 
 class Host(Protocol):
@@ -36,7 +38,7 @@ class Host(Protocol):
     async def wire(self, arrival: Callable[[], Any]) -> Any: ...
 
 
-class _Simulated:
+class Simulated:
     """What all kinds share: the way to the target and back."""
 
     def __init__(self, host: Host) -> None:
@@ -80,12 +82,22 @@ class _Simulated:
             ok, result if ok else None, execution.code, message, handle, cleanup=cleanup, cancelled=execution.cancelled
         )
 
+    def _told_to_end(self, execution: Execution) -> None:
+        """It ends at once, or a while after it was told to."""
+        now = self._host.elapsed
+        if not execution.running(now) or execution.dies is not None:
+            return
+        if self._host.strikes("slow_stop", execution.key):
+            execution.dies = now + DYING
+        else:
+            execution.cancelled = True
+
     def _log(self, call: Call) -> None:
         if not self._host.strikes("log_cut", call.call_key):
             call.log.write(b"working\n")
 
 
-class SimulatedHttp(_Simulated):
+class SimulatedHttp(Simulated):
     """One request, one answer; afterwards only `verify` or a deduplicating target knows anything."""
 
     async def start(self, call: Call, handle: Json) -> Observation:
@@ -146,7 +158,7 @@ class SimulatedHttp(_Simulated):
         return known, running
 
 
-class SimulatedProcess(_Simulated):
+class SimulatedProcess(Simulated):
     """Work with a name on a machine: looked up by it, fenced against a second start, cleaned up afterwards."""
 
     async def start(self, call: Call, handle: Json) -> Observation:
@@ -205,8 +217,8 @@ class SimulatedProcess(_Simulated):
         if known is None:
             self._host.target.forbidden.add(call.call_key)
             self._host.target.objects[call.call_key] = call.key
-        elif known.running(self._host.elapsed):
-            known.cancelled = True
+        else:
+            self._told_to_end(known)
         return known
 
     def _receive(self, call: Call) -> Observation | Execution:
@@ -223,108 +235,3 @@ class SimulatedProcess(_Simulated):
         if known.running(self._host.elapsed):
             return Running({"pid": 1}, min(1.0, max(0.05, (known.ends or 0.0) - self._host.elapsed)))
         return self._said(known, cleanup=True, handle={"pid": 1})
-
-
-class SimulatedContainer(_Simulated):
-    """An exec in a running container, or a new one: made first, and started only under a handle that is on disk.
-
-    What an exec runs in is found first, by a call that changes nothing.
-    """
-
-    async def prepare(self, call: Call) -> Json:
-        if flavour_of(call) == "find":
-            return None
-        host, key = self._host, call.call_key
-        host.point("C6 before the exec is made")
-        if host.strikes("refused", "prepare", key):
-            raise ConnectionError("no connection to the engine")
-        made: Json = await host.wire(self._make)
-        host.point("C7 made, its handle unknown")
-        if host.strikes("lost_reply", "prepare", key):
-            raise ConnectionError("the connection to the engine broke")
-        host.point("C8 handle known, not recorded")
-        return made
-
-    async def start(self, call: Call, handle: Json) -> Observation:
-        if flavour_of(call) == "find":
-            self._host.sending(call)
-            return await self._find(call)
-        self._host.point("C9 handle recorded, not started")
-        done = await self._deliver(call, lambda: self._receive(call, str(handle)))
-        return self._look(call, done, handle) if isinstance(done, Execution) else done
-
-    async def observe(self, call: Call, handle: Json) -> Observation:
-        if flavour_of(call) == "find":
-            return await self._find(call)
-        host = self._host
-        if handle is None:
-            host.reached("adopt: exec without a handle never started")
-            return NotStarted("no handle is recorded, so nothing was started", unrecorded=True)
-        if host.strikes("refused", "observe", call.call_key):
-            host.reached("an engine that cannot be asked now")
-            return NoNews("no connection to the engine", 1.0)
-        known, exists = await host.wire(lambda: self._found(str(handle)))
-        host.point("C9 while watching")
-        if not exists or host.strikes("handle_lost", call.call_key):
-            return Unknown("the engine does not know the exec")
-        if known is None:
-            host.reached("adopt: exec made, never started")
-            return NotStarted("the exec was never started")
-        if known.done(host.elapsed) and host.strikes("stale_read", call.call_key):
-            return Running(handle, 1.0)
-        if known.done(host.elapsed):
-            host.point("C10 ended, not recorded")
-        host.reached("adopt: exec ended" if known.done(host.elapsed) else "adopt: exec running")
-        return self._look(call, known, handle)
-
-    async def cancel(self, call: Call, handle: Json) -> Observation:
-        if flavour_of(call) == "find":
-            return NotStarted("looking for targets has no effect")
-        host = self._host
-        host.point("C15 before the cancel")
-        if handle is None:
-            return NotStarted("no handle is recorded, so nothing was started", unrecorded=True)
-        known, exists = await host.wire(lambda: self._found(str(handle), stop=True))
-        host.point("C15 cancelled, not recorded")
-        if known is None:
-            return NotStarted("the exec was never started") if exists else Unknown("the engine does not know the exec")
-        return self._look(call, known, handle)
-
-    async def _find(self, call: Call) -> Observation:
-        """All that are named are there; an engine that does not answer is proof that nothing was started."""
-        host, request = self._host, cast("Any", call.request)
-        host.point("C6 before the targets are found")
-        if host.strikes("refused", "find", call.call_key):
-            return NotStarted("the targets are not known: connection refused", refused=True)
-        await host.wire(lambda: None)
-        host.point("C8 targets found, not recorded")
-        return Ended(True, {"targets": [{"id": each, "name": each} for each in request["in"]["names"]]})
-
-    def _make(self) -> str:
-        target = self._host.target
-        target.handles += 1
-        target.made[f"exec-{target.handles}"] = None
-        return f"exec-{target.handles}"
-
-    def _found(self, handle: str, *, stop: bool = False) -> tuple[Execution | None, bool]:
-        """What was started under the handle, and whether the engine knows the handle at all."""
-        made = self._host.target.made
-        known = made.get(handle)
-        if known and stop and known.running(self._host.elapsed):
-            known.cancelled = True
-        return known, handle in made
-
-    def _receive(self, call: Call, handle: str) -> Observation | Execution:
-        made = self._host.target.made
-        if handle not in made:
-            return Unknown("the engine does not know the exec")
-        known = made[handle] = made[handle] or self._act(call)
-        return known
-
-    def _look(self, call: Call, known: Execution, handle: Json) -> Observation:
-        self._log(call)
-        if known.unknown:
-            return Unknown("the engine was started anew while it ran")
-        if known.running(self._host.elapsed):
-            return Running(handle, 1.0)
-        return self._said(known, handle=handle)

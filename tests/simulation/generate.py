@@ -48,16 +48,19 @@ def _grouped(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
 
 
 def _with_groups(luck: random.Random, flow: Flow) -> Flow:
-    steps = [replace(step, works=tuple(_in_group(luck, work) for work in step.works)) for step in flow.steps]
+    inner = flow.name == "inner"
+    steps = [replace(step, works=tuple(_in_group(luck, work, inner) for work in step.works)) for step in flow.steps]
     if luck.random() < 0.3:
         return replace(flow, steps=tuple(steps))
     return replace(flow, steps=tuple(steps), limit=luck.choice((1, 1, 1, 2)), group=_group(luck), policy=_policy(luck))
 
 
-def _in_group(luck: random.Random, work: Work) -> Work:
-    if luck.random() < 0.6:
+def _in_group(luck: random.Random, work: Work, inner: bool) -> Work:
+    """The same work, in a workflow that others run more often with a limit, beyond which something is turned away."""
+    if luck.random() < (0.2 if inner else 0.6):
         return work
-    return replace(work, limit=luck.choice((1, 1, 2)), group=_group(luck), policy=_policy(luck))
+    policy = luck.choice(("skip", "replace")) if inner else _policy(luck)
+    return replace(work, limit=luck.choice((1, 1, 2)), group=_group(luck), policy=policy)
 
 
 def _group(luck: random.Random) -> str:
@@ -84,7 +87,8 @@ def _scheduled(luck: random.Random, case: Case) -> Case:
     operations.append(Operation(luck.choice((5.0, 70.0, 190.0)), "trigger_add", made[0].name))
     flow = luck.choice(case.flows).name
     operations += [Operation(round(luck.uniform(1, 15), 3), "change", "", flow)] * luck.choice((0, 1))
-    return replace(case, schedules=made, ahead=ahead, operations=tuple(operations))
+    hold = case.hold or luck.random() < 0.2
+    return replace(case, schedules=made, ahead=ahead, operations=tuple(operations), hold=hold)
 
 
 def _schedule(luck: random.Random, name: str, flows: tuple[Flow, ...]) -> Schedule:
@@ -109,7 +113,13 @@ def _structured(luck: random.Random, flows: tuple[Flow, ...]) -> tuple[Flow, ...
         place = luck.randrange(len(made[0].steps))
         steps = [replace(each, body="inner") if at == place else each for at, each in enumerate(made[0].steps)]
         made[0] = replace(made[0], steps=tuple(steps))
-    return tuple(replace(flow, exit=_work(luck)) if luck.random() < 0.7 else flow for flow in made)
+    return tuple(replace(flow, exit=_last(luck)) if luck.random() < 0.7 else flow for flow in made)
+
+
+def _last(luck: random.Random) -> Work:
+    """What runs at the end, often long enough to be stopped there."""
+    work = _work(luck)
+    return replace(work, seconds=6.0) if luck.random() < 0.3 and work.polls == 1 and work.timeout is None else work
 
 
 def _structured_step(luck: random.Random, step: Step, flow: Flow) -> Step:
@@ -117,9 +127,9 @@ def _structured_step(luck: random.Random, step: Step, flow: Flow) -> Step:
     read = step is flow.steps[0] or any(
         step.name in each.reads or f"steps.{step.name}." in (each.condition or "") for each in flow.steps
     )
-    if kind < 0.25 and not read:
-        return replace(step, pause=luck.choice((0.0, 1.0, 6.0, 30.0)), condition=None)
-    if kind < 0.5:
+    if kind < 0.3 and not read:
+        return replace(step, pause=luck.choice((0.0, 1.0, 6.0, 30.0, 30.0)), condition=None)
+    if kind < 0.55:
         return replace(step, items=luck.choice((1, 2, 3, 5)), parallelism=luck.choice((None, 1, 2)))
     return step
 
@@ -192,7 +202,7 @@ def _any_work(luck: random.Random, flavour: str) -> Work:
         cancel=luck.random() < 0.3,
         limit=luck.choice((None, None, None, None, 1)),
         shared=luck.random() < 0.3,
-        targets=luck.choice((1, 1, 2)) if flavour == "container" else 1,
+        targets=luck.choice((0, 0, 1, 1, 2)) if flavour == "container" else 1,
     )
 
 
@@ -200,7 +210,8 @@ def _operations(luck: random.Random, flows: tuple[Flow, ...], faults: frozenset[
     tasks = [f"t{number}" for number in range(luck.choice((1, 1, 1, 2, 3)))]
     found = [Operation(0.0, "add", name, luck.choice(flows).name) for name in tasks]
     at = 0.0
-    kinds = ["remove", "add", "move", "drift", "suspend", "resume", "revoke", "policy", "run", "change", "revert"]
+    kinds = ["remove", "add", "move", "drift", "suspend", "resume", "policy", "run", "change", "revert"]
+    kinds += ["revoke"] * 3
     kinds += [kind for kind in ("force_push", "empty_tree") if kind in faults for _ in range(2)]
     kinds += ["bad_file", "bad_flow", "mend"] if "bad_file" in faults else []
     for _ in range(luck.choice((0, 0, 1, 1, 2, 3, 4))):

@@ -17,10 +17,11 @@ def answered(luck: random.Random, case: Case) -> Case:
     flows = tuple(_approved(luck, flow) for flow in case.flows)
     names = sorted({each.subject for each in case.operations if each.kind == "add"})
     names += [each.name for each in case.schedules]
+    kinds = ANSWERS + ("approve",) * 4 * any(step.approval for flow in flows for step in flow.steps)
     found, at = [*case.operations], 0.0
     for _ in range(luck.choice((1, 2, 3, 4, 6))):
         at = round(at + luck.uniform(0.5, 12), 3)
-        kind, name = luck.choice(ANSWERS), luck.choice(names)
+        kind, name = luck.choice(kinds), luck.choice(names)
         if kind == "repin":
             found.append(Operation(round(at - 0.4, 3), "change", "", luck.choice(flows).name))
         found.append(Operation(at, kind, name, seen=luck.choice((0.0, 0.0, 0.3, 2.0, 8.0))))
@@ -31,7 +32,7 @@ def answered(luck: random.Random, case: Case) -> Case:
 
 def _approved(luck: random.Random, flow: Flow) -> Flow:
     """The same flow, sometimes with a step that nobody reads made an approval."""
-    if luck.random() < 0.7:
+    if luck.random() < 0.6:
         return flow
     free = [step for step in flow.steps if not _is_read(step, flow)]
     if not free or len(flow.steps) == 1:

@@ -135,6 +135,8 @@ class Oracle:
         attempt = self._tasks[uid].attempts.get(path) if uid in self._tasks else None
         if attempt is None or (attempt.key, attempt.call) != (call.key, call.number) or attempt.ended:
             raise self._broken(f"I2 {call.call_key} is sent, and on disk is {attempt}")
+        if self._tasks[uid].record.held:
+            raise self._broken(f"C20 {call.call_key} is sent, and nobody has decided about its task")
         executed = self._world.target.executions[call.call_key]
         if flavour_of(call) not in DEDUPLICATING | {"process"} and executed > self._repeats(call.call_key):
             raise self._broken(f"I2 {call.call_key} is sent again to a target that does not deduplicate")

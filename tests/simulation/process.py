@@ -26,7 +26,8 @@ from state.errors import Fenced, Full
 from state.reader import Reader
 from state.records import Pin, Snapshot, SourceRecord, Uid
 from state.store import Committed, Store
-from tests.simulation.drivers import SimulatedContainer, SimulatedHttp, SimulatedProcess
+from tests.simulation.containers import SimulatedContainer
+from tests.simulation.drivers import SimulatedHttp, SimulatedProcess
 from tests.simulation.event_loop import HandLoop, ProcessDied
 from tests.simulation.source import NAME, SimulatedSource
 from tests.simulation.target import Target
@@ -246,16 +247,18 @@ class Process:
         """Something is held or not adopted."""
         return bool(self.store.held or self.reader.held_back() or self.reader.held_triggers())
 
-    def adopt(self) -> None:
-        """A person asks for everything that is held or not adopted."""
+    def adopt(self, chosen: Callable[[str], bool] | None) -> None:
+        """A person asks for what is held or not adopted: for all of it, or for the names that are `chosen`."""
         if self.store.held and not self.follower.library:
             return self.world.mend()  # what the source says is refused, so nobody can decide about it yet
-        request = Request(Path("all.json"), "Ada", None)
-        changes = list(adoptions(request, self.reader.held_back()))
-        triggers = dict(adopted_triggers(request, self.reader.held_triggers()))
+        tasks, triggers = self.reader.held_back(), self.reader.held_triggers()
+        names = {"/".join(each.identity) for each in tasks} | {"/".join(each.identity) for each in triggers}
+        selection = None if chosen is None else frozenset(name for name in sorted(names) if chosen(name))
+        request = Request(Path("some.json"), "Ada", selection)
+        changes, asked = list(adoptions(request, tasks)), dict(adopted_triggers(request, triggers))
         self.world.note(f"a person adopts {len(changes)} tasks")
         self.world.reached("adopted by a person")
-        self.inbox.ask([*changes, *triggers.values()], [change.uid for change in changes], triggers)
+        self.inbox.ask([*changes, *asked.values()], [change.uid for change in changes], asked)
         self._spawn(self._decide(self.loop.ticks + 2))
         return None
 

@@ -37,8 +37,9 @@ def in_task(before: TaskSnapshot | None, task: TaskSnapshot) -> Iterator[str]:
         yield "group let in"
     for path, step in task.steps.items():
         known = before.steps.get(path) if before else None
+        inside = " inside a workflow" if _inside(task, path) else ""
         if step.reason == REPLACED and not (known and known.reason == REPLACED):
-            yield "group step replaced"
+            yield from {"group step replaced", f"group step replaced{inside}"}
         if known is None or known.phase is not step.phase:
             yield f"step {step.phase}"
             yield from _structure(step)
@@ -46,11 +47,17 @@ def in_task(before: TaskSnapshot | None, task: TaskSnapshot) -> Iterator[str]:
             if attempt and attempt.phase is AttemptPhase.LOST and step.phase is not StepPhase.RUNNING:
                 yield f"onLost: step {step.phase}"
             if step.reason == "GroupBusy":
-                yield "group step skipped"
+                yield from {"group step skipped", f"group step skipped{inside}"}
     for path, attempt in task.attempts.items():
         earlier = before.attempts.get(path) if before else None
         if attempt.resends and (earlier is None or earlier.resends < attempt.resends):
             yield "onLost: the same call again"
+
+
+def _inside(task: TaskSnapshot, path: str) -> bool:
+    """Whether a step is one of a workflow that another one runs."""
+    around = (path[:at] for at, letter in enumerate(path) if letter == ".")
+    return any("params" in row.inputs for row in map(task.steps.get, around) if row)
 
 
 def _structure(step: StepRecord) -> Iterator[str]:

@@ -34,9 +34,12 @@ class Execution:
     code: int
     result: Any
     cancelled: bool = False
+    dies: float | None = None  # when it ends because it was told to, unless it was over before
 
     def running(self, now: float) -> bool:
         """Whether it still works."""
+        if self.dies is not None and self.ends is not None and self.dies <= min(now, self.ends):
+            self.cancelled = True
         return not self.cancelled and self.ends is not None and now < self.ends
 
     def done(self, now: float) -> bool:
@@ -50,16 +53,18 @@ class Execution:
 
 @dataclass
 class Target:
-    """Everything that was ever acted on. `objects` are what processes and containers leave until they are cleaned."""
+    """Everything that was ever acted on. `objects` are what processes and new containers leave until they are cleaned."""
 
     executions: Counter[str] = field(default_factory=Counter)
     work: dict[str, Execution] = field(default_factory=dict)
     said: dict[str, list[tuple[bool, Any]]] = field(default_factory=dict)
     forbidden: set[str] = field(default_factory=set)  # fenced before they began
     made: dict[str, "Execution | None"] = field(default_factory=dict)  # handle -> what was started under it
-    objects: dict[str, str] = field(default_factory=dict)  # call key -> attempt key: processes until they are cleaned
+    objects: dict[str, str] = field(default_factory=dict)  # call key -> attempt key
     cleaned: set[str] = field(default_factory=set)  # attempts whose processes were cleaned up: a mark is left of each
     handles: int = 0
+    boxes: dict[str, str] = field(default_factory=dict)  # name -> call key: new containers until they are removed
+    strangers: set[str] = field(default_factory=set)  # names that somebody else's containers have
 
     def act(self, call: Call, now: float, *, slow: float = 0.0, wrong: bool = False, big: bool = False) -> Execution:
         """Do what the call asks for."""
@@ -74,7 +79,7 @@ class Target:
         self.work[key] = made
         if flavour in {"process", "container"}:
             made.code = 0 if ok else 1
-        if flavour == "process":
+        if flavour == "process" or "run" in call.request:
             self.objects[key] = call.key
         return made
 
@@ -84,12 +89,20 @@ class Target:
         self.said.setdefault(execution.key, []).append(word)
         return word
 
-    def restart(self, now: float) -> None:
-        """The machine goes down and comes up: what ran is gone without a word."""
+    def restart(self, now: float) -> bool:
+        """The machine goes down and comes up: what ran is gone without a word, but for containers of their own, which tell.
+
+        Whether a container was there.
+        """
+        found = bool(self.made)
         for each in self.work.values():
             if each.flavour in {"process", "container"} and each.running(now):
-                each.ends = None
+                if each.key in self.boxes.values():
+                    each.ends, each.ok, each.code, found = now, False, 137, True
+                else:
+                    each.ends = None
         self.made.clear()
+        return found
 
 
 def flavour_of(call: Call) -> str:

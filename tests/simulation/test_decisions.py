@@ -9,6 +9,7 @@ from reconciler import judgement
 from reconciler.plan import attempts, capacity, conclusion, opening, outcome, progress
 from reconciler.plan.outcome import SUCCEEDED, Outcome
 from state.phases import ENDED_STEPS, Signal, StepPhase
+from tests.simulation import world
 from tests.simulation.case import Case, Flow, Operation, Step, Work
 from tests.simulation.drivers import SimulatedProcess
 from tests.simulation.play import play
@@ -225,6 +226,21 @@ def test_an_attempt_that_has_ended_and_runs(case, monkeypatch):
     monkeypatch.setattr(SimulatedProcess, "_stop", lambda *_: None)
     ended = "rule 6: " + play(case).violation.removeprefix("rule 6: ")
     assert ended.endswith((" is recorded as timed_out and runs", " is recorded as cancelled and runs"))
+
+
+def test_an_attempt_that_counts_as_ended_while_it_still_dies(monkeypatch):
+    running = judgement._Bench._running
+
+    def hasty(self, handle, seconds):
+        done = (self._change(self.stopped, message="told to end"),)
+        return done if self.stopping else running(self, handle, seconds)
+
+    monkeypatch.setitem(world.RATES, "slow_stop", 1.0)
+    case = replace(CUT, faults=frozenset({"slow_stop"}))
+    assert play(case).violation == ""
+
+    monkeypatch.setattr(judgement._Bench, "_running", hasty)
+    assert play(case).violation.endswith(" is recorded as timed_out and runs")
 
 
 def test_what_is_remembered_of_attempts_can_be_put_back():

@@ -23,7 +23,7 @@ from tests.simulation import test_bad_files
 from tests.simulation.campaign import LARGE, LEAST, Tally, play_all
 from tests.simulation.canonical import CASES
 from tests.simulation.case import Case, Flow, Operation, Schedule, Step, Work
-from tests.simulation.drivers import SimulatedProcess, _Simulated
+from tests.simulation.drivers import Simulated, SimulatedProcess
 from tests.simulation.generate import generate
 from tests.simulation.oracle import Oracle
 from tests.simulation.play import play
@@ -72,13 +72,13 @@ def test_i1_a_row_that_a_restart_does_not_find(monkeypatch):
 
 
 def test_i2_a_call_that_is_carried_out_twice(monkeypatch):
-    act = _Simulated._act
+    act = Simulated._act
 
     def twice(self, call):
         act(self, call)
         return act(self, call)
 
-    monkeypatch.setattr(_Simulated, "_act", twice)
+    monkeypatch.setattr(Simulated, "_act", twice)
     assert caught(CASES["a post"]) == "I2"
 
 

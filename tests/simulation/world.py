@@ -37,6 +37,10 @@ RATES = {
     "slow_target": 0.1,
     "result_too_big": 0.1,
     "log_cut": 0.3,
+    "container_gone": 0.08,
+    "exit_code_late": 0.3,
+    "name_taken": 0.25,
+    "slow_stop": 0.5,
 }
 TIMED = ("target_restart", "clock_forward", "clock_back", "second_controller", "retention")
 COMMON = frozenset({"C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C11"})
@@ -48,6 +52,10 @@ RARE = frozenset(
         "C8 targets found, not recorded",
         "C7 made, its handle unknown",
         "C9 handle recorded, not started",
+        "C9 while looking",
+        "C10 ended, not recorded",
+        "C13 before the clean-up",
+        "C14 cleaned up, not recorded",
         "C15 before the cancel",
         "C15 cancelled, not recorded",
     }
@@ -85,6 +93,7 @@ class World:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
         self._release_due = False
+        self._decisions = 0
         self._replacing = False
         self._wire_busy_until = 0.0
         self._backup_epoch = 0
@@ -167,9 +176,18 @@ class World:
             return self.at(self.clock.elapsed + 1, self._release)
         self._release_due = process.waits_for_a_person
         if self._release_due:
-            process.adopt()
+            process.adopt(self._chosen())
             self.at(self.clock.elapsed + 9, self._release)
         return None
+
+    def _chosen(self) -> Callable[[str], bool] | None:
+        """What a person names first, who may say `--none` or some names; None, and later on, is everything."""
+        self._decisions += 1
+        kind = self.chance.roll("adopt", "how")
+        if self._decisions > 1 or kind < 0.4:
+            return None
+        self.reached("adopted none" if kind < 0.7 else "adopted by name")
+        return lambda name: kind >= 0.7 and self.chance.roll("adopt", name) < 0.5
 
     def _too_late(self) -> None:
         raise Violation("I7 not at rest: " + self.oracle.restless(self.processes[-1]))
@@ -251,7 +269,8 @@ class World:
         self.note(f"fault: {fault}")
         match fault:
             case "target_restart":
-                self.target.restart(self.clock.elapsed)
+                if self.target.restart(self.clock.elapsed):
+                    self.reached("container: engine restarted")
             case "clock_forward":
                 self.clock.offset += self.chance.between(1, 120, fault, "by")
             case "clock_back":
