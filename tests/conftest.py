@@ -4,6 +4,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests import nursery
+
 ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -38,3 +40,7 @@ def pytest_configure(config) -> None:
     os.environ.update(ENVIRONMENT)
     if not config.getoption("--hypothesis-profile", default=None):
         settings.load_profile("repeatable")
+
+
+def pytest_unconfigure() -> None:
+    nursery.leave()

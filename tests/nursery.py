@@ -85,11 +85,23 @@ class Nursery:
             answer: dict[str, Any] = json.loads(self._here.recv(_ROOM))
             return answer
 
+    def close(self) -> None:
+        """Nobody asks any more."""
+        self._here.close()
+        self._process.wait()
+
 
 @cache
 def nursery() -> Nursery:
     """The only one of this process, made when it is first needed."""
     return Nursery()
+
+
+def leave() -> None:
+    """End it, if there is one."""
+    if nursery.cache_info().currsize:
+        nursery().close()
+        nursery.cache_clear()
 
 
 def _serve(orders: socket.socket) -> None:

@@ -10,6 +10,7 @@ PACKAGES = ("reconciler", "definitions", "state")
 
 
 @cache
+@cache
 def modules() -> dict[str, Path]:
     """Dotted name -> file, `__init__` files left out."""
     files = (file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py")))
@@ -23,6 +24,7 @@ def tree(module: str) -> ast.Module:
     return ast.parse(modules()[module].read_text(encoding="utf-8"))
 
 
+@cache
 def imports(module: str) -> frozenset[str]:
     """Dotted names that the module imports anywhere, inside functions too; `from a import b` counts as `a.b` and `a`."""
     return frozenset(_imported(tree(module)))

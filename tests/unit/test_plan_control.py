@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, product
 from typing import Any
@@ -268,8 +269,8 @@ def _row(uid: Any, path: str, phase: StepPhase) -> StepRecord:
 
 
 def entries(snapshot: TaskSnapshot) -> Iterator[dict[str, Any]]:
+    yield from ({"retry": {"failed": number}} for number in (1, 2, 3))
     for number, outcome in product((1, 2, 3), ("succeeded", "failed")):
-        yield {"retry": {"failed": number}}
         yield {"resolve": {"attempt": number, "as": outcome, "reason": "seen", "outputs": {}}}
         yield {"retry": {"failed": number}, "resolve": {"attempt": number, "as": outcome, "reason": "seen"}}
     yield {"skip": {"reason": "by hand", "outputs": {"age": 1}}}
@@ -285,14 +286,15 @@ def test_every_control_has_an_answer_in_every_state_and_takes_effect_one_time(pa
         snapshot = standing(path, phase, task_phase, held=held)
         for entry in entries(snapshot):
             said = {"state": state, "reason": "x", "steps": {path: entry, "nope": entry}}
-            asked = standing(path, phase, task_phase, held=held, control=said)
+            asked = replace(snapshot, record=replace(snapshot.record, control=said))
+            unpinned = replace(asked, record=replace(asked.record, pins=()))
 
             after = done(asked, [*control(asked, PROGRAM, START)])
 
             assert not list(answers(after, PROGRAM, START)), (phase, entry)
             told = noted(after, PROGRAM, NOWHERE, START)
             assert told is None or not noted(done(after, [told]), PROGRAM, NOWHERE, START)
-            assert not list(control(standing(path, phase, task_phase, pins=(), control=said), None, START))[:-1]
+            assert not list(control(unpinned, None, START))[:-1]
 
 
 def done(snapshot: TaskSnapshot, actions: list[Any]) -> TaskSnapshot:
