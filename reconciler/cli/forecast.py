@@ -24,7 +24,7 @@ from reconciler.cli.opening import opened
 from reconciler.cli.prospects import prospects
 from reconciler.cli.repository import Repository
 from reconciler.cli.work_tree import DRIVERS
-from reconciler.last_good import LastGood
+from reconciler.last_good import LastGood, keeping, remembered
 from reconciler.observed import Observed, Programs
 from reconciler.plan.acceptance import refusal
 from reconciler.plan.due import candidates
@@ -68,11 +68,13 @@ def next_turn(settings: Settings) -> Forecast:
     """The next turn of a controller over the state folder, which need not exist. Raises SourceUnavailable, StateError."""
     place, memory = settings.source, Memory(settings.state)
     rows = memory.definitions()
+    known = memory.source(place.name)
     with opened(place) as source:
         desired = _desired(source, LastGood(rows))
-        changed = source.changed(memory.commit(place.name), desired.revision.commit) or frozenset()
-    if memory.activated_at(place.name) is None:
+        changed = source.changed(known.commit if known else "", desired.revision.commit) or frozenset()
+    if known is None:
         desired = replace(desired, hold=settings.cold_start == "hold")
+    desired, stays = _standing(desired, remembered(known, rows)[1] if known and desired.library.rejected else None)
     now, wanted = datetime.now(UTC), _wanted(desired.library)
     seen = _with_triggers(Observed(memory.snapshot(wanted)), desired.library, changed)
     snapshot = memory.snapshot(wanted | frozenset(candidates(desired, seen, now)))
@@ -82,12 +84,13 @@ def next_turn(settings: Settings) -> Forecast:
     if refused := _refusal(desired, snapshot, len(rows)):
         return _refused(refused, desired, where)
     planned = plan(desired, observed, now)
-    return _forecast(planned, (*planned.notes, *prospects(planned, desired.library, now)), desired, where)
+    return _forecast(planned, (*stays, *planned.notes, *prospects(planned, desired.library, now)), desired, where)
 
 
 def between(place: SourceSettings, base: str, head: str) -> Forecast:
     """What merging `head` into `base` would do. Raises SourceUnavailable, Failure for a commit that is not there."""
     before, after = (_at(place, commit) for commit in (base, head))
+    after, stays = _standing(after, before.library)
     with opened(place.model_copy(update={"ref": after.revision.commit})) as source:
         source.revision()
         changed = source.changed(before.revision.commit, after.revision.commit) or frozenset()
@@ -104,13 +107,26 @@ def between(place: SourceSettings, base: str, head: str) -> Forecast:
     planned = plan(after, observed, now)
     actions = [action for action in planned if str(action) not in unchanged]
     note = f"assuming {base} ({_short(before)}) fully applied: every task that it wants is admitted, none has begun"
-    return _forecast(actions, (note, *planned.notes, *prospects(actions, after.library, now)), after, where)
+    return _forecast(actions, (note, *stays, *planned.notes, *prospects(actions, after.library, now)), after, where)
 
 
 def _desired(source: Source, good: LastGood | None = None) -> Complete:
     revision = source.revision()
     library = build(source.tree(revision), source.read, good=good, drivers=DRIVERS)
     return Complete(revision, library, removes=not library.rejected, since=changed_since(source, library))
+
+
+def _standing(desired: Complete, before: Library | None) -> tuple[Complete, tuple[str, ...]]:
+    """The same with what it would remove and must not, because it has rejected files, and a remark on each of that."""
+    library = desired.library
+    if before is None or not library.rejected:
+        return desired, ()
+    gone = [each for each in before.triggers() if library.trigger(each.namespace, each.name) is None]
+    left = [each for each in before.tasks() if library.task(each.namespace, each.name) is None]
+    why = "because a revision with rejected files removes nothing"
+    said = [f"{each.namespace}/{each.name}: its file is gone, and the trigger fires on, {why}" for each in gone]
+    said += [f"{each.namespace}/{each.name}: its file is gone, and the task goes on, {why}" for each in left]
+    return replace(desired, library=keeping(library, before)), tuple(said)
 
 
 def _at(place: SourceSettings, commit: str) -> Complete:

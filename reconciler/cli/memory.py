@@ -1,7 +1,6 @@
 """What a state folder remembers, as a forecast needs it: read beside the controller, which may be running."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from state.reader import Reader
@@ -21,15 +20,10 @@ class Memory:
         if self._reader:
             self._reader.close()
 
-    def activated_at(self, source: str) -> datetime | None:
-        """Since when a revision of the source is in force; None if there never was one."""
+    def source(self, name: str) -> SourceRecord | None:
+        """The source of this name, if a revision of it is in force."""
         known: list[SourceRecord] = self._reader.sources() if self._reader else []
-        return next((each.activated_at for each in known if each.name == source), None)
-
-    def commit(self, source: str) -> str:
-        """The commit of the source that is in force; "" if there never was one."""
-        known: list[SourceRecord] = self._reader.sources() if self._reader else []
-        return next((each.commit for each in known if each.name == source), "")
+        return next((each for each in known if each.name == name and each.activated_at), None)
 
     def definitions(self) -> list[DefinitionRecord]:
         """Every document of the active revision."""

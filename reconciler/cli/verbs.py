@@ -88,6 +88,8 @@ def revoke(
 ) -> int:
     """Stop what runs of a task, for good.
 
+    A task that has failed is given up: nobody can retry it any more.
+
     Example:
       reconciler revoke grade-alice --reason "wrong file"
     """

@@ -17,12 +17,14 @@ from reconciler.plan.repinning import repin_verdict
 from reconciler.plan.sayings import PENDING, REFUSED, STALE, Remark, dismissals
 from state.asking import asked_by
 from state.changes import Noted, OwnChange, TaskAdvanced, apply_one
-from state.phases import STARTING_TASKS, Signal, TaskPhase
-from state.places import uncertain
+from state.phases import LIVE_TASKS, STARTING_TASKS, Signal, TaskPhase
 from state.records import Cause, TaskRecord, TaskSnapshot
 
 CONTROL_CONDITIONS = frozenset({PENDING, REFUSED, STALE})
 """What is said here; the other conditions of a task come from comparing its file."""
+
+_REVOCABLE = LIVE_TASKS - {TaskPhase.REVOKING} | {TaskPhase.FAILED}
+"""A task that has failed could be taken up again: to revoke it ends that, too."""
 
 PLAN = Cause("plan")
 
@@ -80,6 +82,8 @@ def _about_task(
         yield "repin", pinning
     if remark := _about_until(task.record, now):
         yield "until", remark
+    if task.record.control.get("state") == "revoked" and task.record.phase is TaskPhase.FINISHED:
+        yield "state", Remark(STALE, "the task has finished, and nothing of it is left to stop")
 
 
 def _asked_now(record: TaskRecord, found: Iterable[tuple[str, Remark]]) -> Cause:
@@ -102,8 +106,7 @@ def _wanted(task: TaskSnapshot, now: datetime) -> Action | None:
         return _resumed(record, Cause("timer", message=f"suspended until {until:{MINUTES}}"))
     if wanted == "running" and record.phase is TaskPhase.SUSPENDED:
         return _resumed(record, cause)
-    open_ = record.live or (record.phase is TaskPhase.FAILED and uncertain(task.steps))
-    if wanted == "revoked" and open_ and record.phase is not TaskPhase.REVOKING:
+    if wanted == "revoked" and record.phase in _REVOCABLE:
         return _action(record, cause, "x", revocation(task), "Revoked", reason)
     return None
 

@@ -181,3 +181,20 @@ def test_what_a_merge_would_fire_is_part_of_its_plan(repository):
 
     assert result.exit_code == 2, result.output
     assert f"+ default/build-{tip[:12]}: run 1 of job look" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("beside", ["state", "base"])
+def test_a_trigger_whose_file_goes_beside_a_rejected_one_is_said_to_fire_on(repository, tmp_path, beside):
+    repository.commit("a trigger", nightly=TRIGGER % ("nightly", 'cron: "0 2 29 2 *"'))
+    if beside == "state":
+        run_until_idle(repository.folder, tmp_path / "state")
+    (repository.folder / "nightly.yaml").unlink()
+    repository.commit("gone, and a mistake", bad=TASK.replace("spec", "spek") % "bad")
+    places = ["--state", str(tmp_path / "state")] if beside == "state" else ["--base", "HEAD~1", "--head", "HEAD"]
+
+    result = plan(repository, *places)
+
+    assert result.exit_code == 1, "a file is rejected"
+    said = "default/nightly: its file is gone, and the trigger fires on, because a revision with rejected files removes"
+    assert said in result.output
+    assert "its file was removed" not in result.output

@@ -254,7 +254,8 @@ class Oracle:
         if before:
             old, new = before.record, task.record
             goes_on = old.phase is TaskPhase.FAILED and new.uid in self._authority.opened
-            goes_on |= new.phase in _REVOKED and uncertain(before.steps)  # it kept a place, and that is taken from it
+            told = new.control.get("state") == "revoked" or uncertain(before.steps)  # its place may be taken from it
+            goes_on |= old.phase is TaskPhase.FAILED and new.phase in _REVOKED and told
             if old.phase in _FINAL_TASKS and not goes_on and (old.phase, old.outputs) != (new.phase, new.outputs):
                 raise self._broken(f"I5 the task {new.name} was {old.phase} and is {new.phase}")
             if new.pins != old.pins and old.pins and new.repinned == old.repinned:
