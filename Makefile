@@ -41,8 +41,8 @@ test: install ## the default test suite (under 6 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) --ignore tests/e2e $(ARGUMENTS)
 
 # Without an engine each test says why it is skipped; where CI=true there has to be one.
-e2e: install ## the tests with a real Docker engine, the one at DOCKER_HOST (KILLS=10 of a controller at random moments)
-	NEEDS_ENGINE=$(if $(filter true,$(CI)),1) KILLS=$(or $(KILLS),10) \
+e2e: install ## the tests with a real Docker engine, the one at DOCKER_HOST (KILLS=10 of a controller, RESTARTS=3 of an engine at random moments)
+	NEEDS_ENGINE=$(if $(filter true,$(CI)),1) KILLS=$(or $(KILLS),10) RESTARTS=$(or $(RESTARTS),3) \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --timeout 240 tests/e2e tests/contract $(ARGUMENTS)
 
 lint: install ## ruff, the format, mypy --strict and the import contracts

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from state.phases import AttemptPhase, TaskPhase
 from tests.controllers import Controller, found, job, task
 from tests.engines import IMAGE, TestEngine, definitions_in
@@ -50,6 +52,7 @@ def allow(folder: Path) -> tuple[str, ...]:
     return ("--settings", str(settings))
 
 
+@pytest.mark.timeout(60 + 10 * KILLS)
 def test_a_controller_that_is_killed_at_any_moment_runs_each_command_one_time(engine, tmp_path) -> None:
     chance, told = random.Random(SEED), Counter[str]()
     while told["kills"] < KILLS:
@@ -92,7 +95,7 @@ def one_round(engine: TestEngine, folder: Path, chance: random.Random) -> Counte
     return told
 
 
-def in_flight(state: Path) -> int:
-    """How many attempts the next controller has to take over."""
-    task_ = found(state, "one")
+def in_flight(state: Path, name: str = "one") -> int:
+    """How many attempts of a task the next controller has to take over."""
+    task_ = found(state, name)
     return sum(not each.ended for each in task_.attempts.values()) if task_ else 0
