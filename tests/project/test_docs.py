@@ -78,6 +78,17 @@ def test_every_field_of_every_kind_has_a_meaning():
     assert fields.without_meaning(write_docs.definition_schema()) == []
 
 
+@pytest.mark.parametrize("rule", range(1, 15))
+def test_every_rule_of_meaning_has_its_place_in_the_concepts_and_a_scenario_named_after_it(rule):
+    headings = re.findall(
+        r"^## .*\(rules? (.*)\)$", (write_docs.DOCS / "concepts.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    scenarios = list((ROOT / "tests" / "scenarios").glob(f"rule_{rule:02}_*.yaml"))
+
+    assert [numbers for numbers in headings if str(rule) in re.findall(r"\d+", numbers)] != []
+    assert scenarios != []
+
+
 def test_every_setting_has_a_meaning():
     assert fields.without_meaning(write_docs.settings_schema()) == []
 
