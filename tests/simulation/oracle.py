@@ -15,7 +15,7 @@ from state.pages import LIMIT
 from state.phases import ENDED_ATTEMPTS, ENDED_STEPS, AttemptPhase, StepPhase, TaskPhase
 from state.places import uncertain
 from state.reader import Reader
-from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid
+from state.records import AttemptRecord, StepRecord, TaskSnapshot, Uid, attempt_key
 from state.store import Committed
 from tests.simulation.authority import Authority, answered_by, repinned_wrongly, uncommitted
 from tests.simulation.decisions import crowded, decided_wrongly
@@ -159,8 +159,10 @@ class Oracle:
         for text in self._firings.wrong(changes, at):
             raise self._broken(text)
         self._authority.heard(changes)
-        ends = (each for each in committed.events if each.subject == "attempt" and each.after in _OVER)
+        ends = [each for each in committed.events if each.subject == "attempt" and each.after in _OVER]
         self._over = {(each.uid, each.path, each.attempt) for each in ends}
+        lost = (each for each in ends if each.after == AttemptPhase.LOST.value)
+        self._lost |= {attempt_key(each.uid, each.path, each.attempt) for each in lost}
         for change in sorted(changes, key=lambda each: not isinstance(each, Activated)):
             self._note(change)
         known = {uid: self._tasks.get(uid) for uid in committed.snapshot.tasks}
@@ -268,7 +270,6 @@ class Oracle:
                 self._compare_attempt(process, task, known, attempt)
         if before and before.attempts.keys() - task.attempts.keys():
             raise self._broken(f"I1 an attempt of {task.record.name} is gone")
-        self._lost |= {each.key for each in task.attempts.values() if each.phase is AttemptPhase.LOST}
         for name in in_task(before, task):
             self._world.reached(name)
 
