@@ -357,7 +357,7 @@ class _Controller:
             folder = Path(wanted.location.removeprefix("dir:") or ".")
             return FolderSource(wanted.name, folder, wanted.path, clock.now, trailers=((ALLOW_PRUNE, str(allow)),))
         mirror = self.folder / "sources" / _file_name(wanted.name)
-        return open_source(wanted.name, wanted.location, wanted.ref, wanted.path, mirror, clock.now)
+        return open_source(wanted.name, wanted.location, wanted.ref, wanted.path, mirror, clock.now, wanted.signers)
 
     def _follower(self, source: Source) -> Follower:
         wanted = self.settings.source

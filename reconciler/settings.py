@@ -55,6 +55,10 @@ class SourceSettings(Section):
     poll: Duration = Field(
         default=timedelta(seconds=30), description="How often to look for a new revision when nothing hints at one."
     )
+    signers: Path | None = Field(
+        default=None,
+        description="A file of SSH keys (`ssh-keygen` calls it allowed signers): whoever signed a commit with one is shown as its signer.",
+    )
 
 
 class DriverSettings(Section):

@@ -268,6 +268,7 @@ def _origin(origin: Origin) -> Document:
         "blob": origin.blob,
         "author": origin.author,
         "email": origin.email,
+        "committer": origin.committer,
         "subject": origin.subject,
         "signer": origin.signer,
     }

@@ -73,6 +73,7 @@ class Origin:
     email: str = ""
     subject: str = ""
     signer: str = ""
+    committer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from definitions.sources.git_output import (
 )
 from definitions.sources.location import FULL_HASH, SHORT_HASH, locate, ref_names
 from definitions.sources.mirror import GitFailed, Mirror
+from definitions.sources.signatures import Signers
 from definitions.sources.work_tree import ref_paths, uncommitted
 
 _TIP = "refs/reconciler/tip"
@@ -50,12 +51,21 @@ class GitSource:
     """The definitions below `path` at `ref` of the repository at `location`, mirrored in the folder `mirror`.
 
     Without `ref` the branch that the repository's HEAD names at the first look is followed from then on: a developer
-    who switches branches does not change what should run. `mirror` belongs to one GitSource, used from one thread.
+    who switches branches does not change what should run. Who signed with a key of the file `signers` is named as the
+    signer of a commit. `mirror` belongs to one GitSource, used from one thread.
     Raises SourceUnavailable for an address, ref or path that is not allowed.
     """
 
     def __init__(
-        self, name: str, location: str, ref: str | None, path: str, mirror: Path, *, allow_file: bool = True
+        self,
+        name: str,
+        location: str,
+        ref: str | None,
+        path: str,
+        mirror: Path,
+        *,
+        allow_file: bool = True,
+        signers: Path | None = None,
     ) -> None:
         self.name = name
         self._location = locate(location, allow_file=allow_file)
@@ -63,6 +73,7 @@ class GitSource:
         self._commit = ref if ref is not None and FULL_HASH.fullmatch(ref) else None
         self._path = normal_folder(path)
         self._mirror = Mirror(mirror)
+        self._signers = Signers(self._mirror, signers)
         self._seen: tuple[str, Revision] | None = None
         self._entries: dict[bytes, Blob | None] = {}  # by record of the last listing; None: no candidate
         self._suspect = False
@@ -78,7 +89,7 @@ class GitSource:
         self._prepare()
         ref, oid = self._resolve()
         if self._seen is None or self._seen[0] != oid:
-            self._seen = (oid, self._repaired(lambda: self._fetched(ref, oid)))
+            self._seen = (oid, self._signers.sign(self._repaired(lambda: self._fetched(ref, oid))))
         return self._seen[1]
 
     def tree(self, revision: Revision) -> Tree:
@@ -133,7 +144,7 @@ class GitSource:
         for revision, names in history_from(self.name, output):
             for path in names:
                 found.setdefault(path, []).append(revision)
-        return {path: found[path] for path in paths if path in found}
+        return self._signers.sign_all({path: found[path] for path in paths if path in found})
 
     def versions(self, path: str, revisions: Sequence[Revision]) -> Sequence[bytes]:
         """None of them is larger than a definition file may be."""

@@ -16,9 +16,16 @@ _FOLDER_PREFIX = "dir:"
 
 
 def open_source(
-    name: str, location: str, ref: str | None, path: str, mirror: Path, clock: Callable[[], datetime]
+    name: str,
+    location: str,
+    ref: str | None,
+    path: str,
+    mirror: Path,
+    clock: Callable[[], datetime],
+    signers: Path | None = None,
 ) -> Source:
-    """The source called `name` at `location`; `mirror` is the folder for a Git source's own copy.
+    """The source called `name` at `location`; `mirror` is the folder for a Git source's own copy, `signers` a file of
+    keys whose signatures it trusts.
 
     From inside a work tree the whole repository is the source and `path` is taken from there. Raises SourceUnavailable
     for a location, ref or path that cannot be a source; whether a Git repository can be read shows in `revision`.
@@ -31,7 +38,7 @@ def open_source(
     root = _repository(folder)
     from definitions.sources.git import GitSource  # here, because a folder source must work where git is missing
 
-    return GitSource(name, str(root), ref, str(folder.relative_to(root) / path), mirror)
+    return GitSource(name, str(root), ref, str(folder.relative_to(root) / path), mirror, signers=signers)
 
 
 def _repository(folder: Path) -> Path:

@@ -74,6 +74,7 @@ class TaskSource(Model):
     blob: str
     author: str
     email: str
+    committer: str
     subject: str
     signer: str
 

@@ -47,6 +47,7 @@ class TriggerSource(Model):
     blob: str
     author: str
     email: str
+    committer: str
     subject: str
     signer: str
 

@@ -16,7 +16,8 @@ def opened(wanted: SourceSettings) -> Iterator[Source]:
     """The source that the settings name. Raises SourceUnavailable."""
     with tempfile.TemporaryDirectory(prefix="reconciler-look-") as folder:
         mirror = Path(folder) / "mirror"
-        source = open_source(wanted.name, wanted.location, wanted.ref, wanted.path, mirror, lambda: datetime.now(UTC))
+        place = (wanted.name, wanted.location, wanted.ref, wanted.path)
+        source = open_source(*place, mirror, lambda: datetime.now(UTC), wanted.signers)
         try:
             yield source
         finally:

@@ -125,7 +125,7 @@ def brought_by(desired: Complete, path: str) -> Cause:
 def origin_of(desired: Complete, file: Definition) -> Origin:
     """Which bytes `file` is, and who brought them."""
     brought = desired.library.tree.origin(file.path)
-    who = (brought.author, brought.email, brought.subject, brought.signer or "")
+    who = (brought.author, brought.email, brought.subject, brought.signer or "", brought.committer)
     return Origin(brought.commit, file.path, file.blob, *who)
 
 

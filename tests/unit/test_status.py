@@ -459,6 +459,7 @@ def test_an_object_has_the_form_of_the_files_and_says_which_bytes():
         "blob": "b10b",
         "author": "Ada",
         "email": "ada@example.org",
+        "committer": "",
         "subject": "Grade Alice",
         "signer": "",
     }
