@@ -185,6 +185,9 @@ def locate(program: Program, path: str) -> Position:
 
 def below(task: TaskSnapshot, position: Position) -> list[Position]:
     """What runs directly below it in `task`: the items of a list that has begun, calls, or the steps of a body."""
+    node = position.node
+    if node.each is None and node.body is None and not node.children:  # most are that, and every answer asks for all
+        return []
     if position.is_list:
         return [position.at(index) for index in range(len(items_of(task, position)))]
     body = position.body

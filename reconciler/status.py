@@ -52,35 +52,36 @@ def summary(snapshot: TaskSnapshot, program: Program | None, now: datetime) -> D
 def step(snapshot: TaskSnapshot, position: Position, now: datetime) -> Document:
     """One step, call or item, with its own `steps` below it: an element of the tree in `task`."""
     where, node = place(snapshot, position), position.node
+    row, phase = where.step, where.phase
     span = node_span(node, heard(snapshot.record), position.path)
-    finish = where.step.started_at + span if where.step.started_at and span is not None else None
-    ended = where.phase in ENDED_STEPS
+    finish = row.started_at + span if row.started_at and span is not None else None
+    ended = phase in ENDED_STEPS
     shown: Document = {
         "name": position.name,
         "path": position.path,
         "title": node.title,
-        "state": PUBLIC[where.phase].value,
-        "reason": step_reason(where.step, where.attempt),
+        "state": PUBLIC[phase].value,
+        "reason": step_reason(row, where.attempt),
         "message": step_sentence(snapshot, where, now),
         "ahead": _ahead(snapshot, position.path),
-        "attempt": where.step.attempt,
-        "failed": times_failed(where.step),
+        "attempt": row.attempt,
+        "failed": times_failed(row),
         "calls": where.attempt.call if where.attempt else 0,
-        "outputs": where.step.outputs,
-        "startedAt": moment(where.step.started_at),
-        "finishedAt": moment(where.step.finished_at),
+        "outputs": row.outputs,
+        "startedAt": moment(row.started_at),
+        "finishedAt": moment(row.finished_at),
         "expect": format_duration(span) if span is not None else None,
         "expectedFinish": moment(finish),
         "remainingSeconds": remaining(finish, now, ended=ended),
-        "wakeAt": moment(_wake(where)),
+        "wakeAt": None if ended else moment(_wake(where)),
         "waitsFor": [each.path for each in position.before],
         "steps": [step(snapshot, each, now) for each in below(snapshot, position)],
     }
-    if target := _target(snapshot, position, where.attempt):
+    if position.item is not None and (target := _target(snapshot, position, where.attempt)):
         shown["target"] = target
-    if where.phase is StepPhase.RUNNING and node.kind == "approval":
+    if phase is StepPhase.RUNNING and node.kind == "approval":
         shown["plan"] = plan_digest(snapshot, position)
-    return shown | {"skip": True} if where.phase is StepPhase.SKIPPED else shown
+    return shown | {"skip": True} if phase is StepPhase.SKIPPED else shown
 
 
 def _target(snapshot: TaskSnapshot, position: Position, attempt_: AttemptRecord | None) -> Document:
@@ -290,6 +291,5 @@ def _ahead(snapshot: TaskSnapshot, path: str) -> int | None:
 
 
 def _wake(where: Place) -> datetime | None:
-    if where.phase in ENDED_STEPS:
-        return None
+    """When a step that has not ended is looked at next."""
     return where.step.wake_at or (where.attempt.wake_at if where.attempt and not where.attempt.ended else None)

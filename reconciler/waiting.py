@@ -97,16 +97,16 @@ def _leaves(task: TaskSnapshot, position: Position) -> list[Place]:
 
 def tally(task: TaskSnapshot, program: Program) -> tuple[int, int]:
     """How many of the steps that do work themselves have finished, skipped ones too, and how many there are by now."""
-    phases = [leaf.phase for step in whole(program).places.values() for leaf in _outermost(task, step)]
+    phases = [phase for step in whole(program).places.values() for phase in _outermost(task, step)]
     return sum(PUBLIC[phase] is State.FINISHED for phase in phases), len(phases)
 
 
-def _outermost(task: TaskSnapshot, position: Position) -> Iterator[Place]:
+def _outermost(task: TaskSnapshot, position: Position) -> list[StepPhase]:
     inner = below(task, position)
-    if not inner:
-        yield place(task, position)
-    for each in inner:
-        yield from _outermost(task, each)
+    if inner:
+        return [phase for each in inner for phase in _outermost(task, each)]
+    row = task.steps.get(position.path)
+    return [row.phase if row else StepPhase.WAITING]
 
 
 def queued(row: StepRecord) -> bool:

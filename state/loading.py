@@ -6,7 +6,7 @@ Only the latest attempt of a path is part of a task, the others are history. Rai
 
 import json
 import sqlite3
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -192,7 +192,7 @@ def load_usage(connection: sqlite3.Connection) -> Usage:
 
 
 def _by_task(records: Iterable[R]) -> dict[Uid, dict[str, R]]:
-    found: dict[Uid, dict[str, R]] = {}
+    found = defaultdict[Uid, dict[str, R]](dict)
     for each in records:
-        found.setdefault(each.uid, {})[each.path] = each
+        found[each.uid][each.path] = each
     return found
