@@ -134,6 +134,8 @@ class Looks:
             return NotStarted(f"nothing was run in {work.target.label}: what it is given was cut short")
         if code == receipt.NOWHERE:
             return Ended(False, code=code, message=f"nothing was run: no folder for a receipt in {work.target.label}")
+        if code == receipt.UNWRITTEN:
+            return Unknown(f"it has ended in {work.target.label}, where nothing could be written about how")
         if code and code != receipt.FENCED:
             return self._concluded(work, int(code), handle)
         where = f"in {work.target.label}"

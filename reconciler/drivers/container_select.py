@@ -62,9 +62,12 @@ async def _target(listed: Mapping[str, Any], engine: Engine) -> Target | None:
 
 
 def _missing(selector: ContainerSelector, found: Sequence[Target]) -> str:
-    """What was named and is not there, "" if nothing is missing."""
+    """What was named and is not there or not the only one, "" if nothing is missing."""
     if not found:
         return "no running container matches"
+    for part in selector.ids:
+        if len(several := [each.label for each in found if each.id.startswith(part)]) > 1:
+            return f"the id {part!r} is the beginning of {len(several)} containers"
     absent = [name for name in selector.names if name not in {each.name for each in found}]
     absent += [part for part in selector.ids if not any(each.id.startswith(part) for each in found)]
     return f"no running container is {', '.join(absent[:5])}" if absent else ""

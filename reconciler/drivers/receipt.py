@@ -1,9 +1,10 @@
 """The receipt of a command in a container: a folder there that says whether it was started, runs, and how it ended.
 
-`mkdir` of the folder is the fence: whoever makes it runs the command, nobody else ever. `rc`, written by rename, is the
-proof of its end; its output lies beside it, the beginning and the end of what was too much, and in which life of the
-container that was: when its first process began, in which boot of its host. All programs here are
-constant text for `sh`, and what they are about comes as positional words: nothing is ever spliced into them.
+`mkdir` of the folder is the fence: whoever makes it, and finds no other's in another place, runs the command, nobody
+else ever. `rc`, for which there is room from then on, and which is written by rename, is the proof of its end. Its
+output lies beside it, the beginning and the end of what was too much, and in which life of the container that was: when
+its first process began, in which boot of its host. All programs here are constant text for `sh`, and what they are
+about comes as positional words: nothing is ever spliced into them.
 """
 
 import io
@@ -21,13 +22,14 @@ FILES = {"stdout": b"out", "stderr": b"err"}
 CUT_SHORT = 96
 FENCED = 97
 NOWHERE = 98
+UNWRITTEN = 99
 _WORDS = "mkdir mv rm cat tail head wc tr grep"
 
 _FIND = f"""
 n=${{1#run:}}
 d=
 for b in {FOLDERS}; do [ -d "$b/$n" ] && d=$b/$n && break; done
-says() {{ tr '\\0' '\\n' <"$1" 2>/dev/null | grep -qxF "$2"; }}
+says() {{ tr '\\0' '\\n' <"$1" | grep -qxF "$2"; }} 2>/dev/null
 leader() {{ [ -f "$d/pid" ] && read -r l <"$d/pid" && says "/proc/$l/cmdline" "run:$n"; }}
 life() {{
   read -r k </proc/sys/kernel/random/boot_id
@@ -96,11 +98,20 @@ fi
 exec 5<"$i"
 [ "$i" = /dev/null ] || rm -f "$i"
 for b in {FOLDERS}; do
-  [ -d "$b" ] && mkdir -m 700 "$b/$n" 2>/dev/null && d=$b/$n && break
-  [ -d "$b/$n" ] && exit {FENCED}
-done
+  [ -d "$b" ] || continue
+  if mkdir -m 700 "$b/$n"; then
+    {{ echo $$ && {{ life || :; }}; }} >"$b/$n/pid" && echo '    ' >"$b/$n/rc.new" && d=$b/$n && break
+    rm -rf "$b/$n"
+  elif [ -d "$b/$n" ]; then exit {FENCED}
+  fi
+done 2>/dev/null
 [ -n "$d" ] || exit {NOWHERE}
-{{ echo $$; life; }} >"$d/pid"
+for b in {FOLDERS}; do
+  [ -d "$b/$n" ] || continue
+  l=
+  read -r l <"$b/$n/pid"
+  [ "$l" = $$ ] || {{ rm -rf "$d"; exit {FENCED}; }}
+done 2>/dev/null
 keep() {{
   trap '' TERM INT HUP
   exec 2>/dev/null
@@ -111,10 +122,11 @@ keep() {{
 ran() {{
   RECONCILER_RECEIPT=$n "$@" <&5 5<&-
   c=$?
-  echo $c >"$d/rc.new" && mv "$d/rc.new" "$d/rc"
+  printf '%-4s\\n' $c 1<>"$d/rc.new" && mv "$d/rc.new" "$d/rc"
 }}
 {{ ran "$@" 2>&1 >&3 3>&- | keep "$d/err" 3>&-; }} 3>&1 | keep "$d/out"
 : >"$d/done"
+[ -f "$d/rc" ] || exit {UNWRITTEN}
 read -r c <"$d/rc"
 z=$(exec wc -c "$d/out" "$d/err" "$d/out.tail" "$d/err.tail" 2>/dev/null)
 set -- $z
