@@ -149,7 +149,7 @@ class _Judge:
         if row.phase is StepPhase.SUCCEEDED and (end is None or end > self.at):
             yield f"{place.path} is over, and it waits {f'until {end}' if end else 'for a commit'}"
         span = place.node.pause.span if place.node.pause else None
-        if span and end and row.started_at and end - row.started_at != span:
+        if span and end and row.started_at and "reopened" not in row.inputs and end - row.started_at != span:
             yield f"{place.path} waits from {row.started_at} until {end}, which is not {span}"
         around = self.run.time_around(place, self.at)
         late = place.node.timeout or (around and around <= self.at)
