@@ -42,7 +42,8 @@ def _moments(
     What they answered may open again what has ended with the same commit.
     """
     own = [each for each in changes if isinstance(each, OwnChange) and uid_of(each) == after.record.uid]
-    if before is None or not any(isinstance(each, StepAdvanced) and each.cause.kind == "commit" for each in own):
+    said = any(isinstance(each, StepAdvanced) and each.cause.kind == "commit" for each in own)
+    if before is None or not before.record.pins or not said:  # without pins it is admitted in this very commit
         yield before, after
         return
     for change in own:
