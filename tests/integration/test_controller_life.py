@@ -55,7 +55,7 @@ def test_a_second_controller_ends_at_once_and_says_who_has_the_folder(tmp_path, 
     assert second.returncode == 1
     assert f"process {first.process.pid}" in second.stderr and "--wait" in second.stderr
     assert len(second.stderr.splitlines()) <= 2
-    assert seconds < 3  # a second for the lock, the rest is for a busy machine
+    assert seconds < 10  # a second for the lock, the rest is for a machine with much else to do
 
 
 def test_a_controller_that_waits_takes_over_from_one_that_was_killed(tmp_path, repository):
