@@ -15,7 +15,7 @@ from typing import TypeVar
 from definitions.compile import compile_program
 from definitions.definition import Definition, Identity
 from definitions.files import File, Stub, locate, parse_file, shares
-from definitions.linking import Link, Linking, names_used
+from definitions.linking import Link, Linking, names_used, used_by
 from definitions.models import DRIVERS
 from definitions.problems import Problem
 from definitions.program import Program
@@ -312,11 +312,12 @@ def _affected(
     if names:
         affected |= {path for identity, paths in interest.items() if identity[2] in names for path in paths}
     waiting = set(affected)
+    kept = {path: used_by(previous.standing.get(path, ())) for path in previous.rejected}  # files may name others now
     while waiting:
         declared = {identity for path in waiting for identity in _declared(path, files, previous)}
         users = {path for identity in declared for path in interest.get(identity, frozenset())}
-        waiting = users - affected
-        affected |= users
+        waiting = (users | {path for path, used in kept.items() if used & declared}) - affected
+        affected |= waiting
     return frozenset(affected & files.keys())
 
 

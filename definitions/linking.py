@@ -7,7 +7,7 @@ rejects more; it ends when nothing is rejected any more, whatever order the file
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from definitions.compile import Compiled, check_request, compile_program
 from definitions.definition import Definition, Identity
@@ -209,18 +209,17 @@ class Linking:
         return self.stable[identity].blocked if identity in self.stable else ""
 
     def _still(self, link: Link) -> Link:
-        """A version that was in force before: it stays, but it waits while something that it uses is gone."""
-        gone = (each for each in link.closure if self.find(*each.identity) is None)
-        return next(
-            (replace(link, blocked=_misfit(f"there is no {each.kind.lower()} `{each.name}`")) for each in gone), link
-        )
+        """A version that was in force before: it stays with what it knew, but waits while something of that is gone."""
+        if any(self.find(*each.identity) is None for each in link.closure) or link.blocked:
+            return self._relinked(link.definition)
+        return link
 
     def _relinked(self, definition: Definition) -> Link:
-        """A version that only the database remembers: it stays, but it waits if it does not fit any more."""
+        """A last good version by what is in force now: it stays, but it waits if it does not fit."""
         compiled = self.compile(definition)
         error = next((finding for finding in compiled.findings if not finding.warning), None)
         link = self._linked(definition)
-        misfit = _misfit(error.message) if error is not None else ""
+        misfit = f"its last good version no longer fits: {error.message}" if error is not None else ""
         return Link(definition, link.closure, misfit or compiled.blocked or link.blocked)
 
 
@@ -238,14 +237,15 @@ def closure_of(definition: Definition, find: Find) -> tuple[Definition, ...]:
     return tuple(found.values())
 
 
+def used_by(links: Iterable[Link]) -> frozenset[Identity]:
+    """Every identity that a name in these definitions, or in what they use, could mean."""
+    return frozenset(name for link in links for each in link.closure for name in names_used(each))
+
+
 def names_used(definition: Definition) -> frozenset[Identity]:
     """Every identity that a name in `definition` could mean, whether there is one or not."""
     places = dict.fromkeys((definition.namespace, "default"))
     return frozenset((kind, place, name) for kind, name in uses(definition) for place in places)
-
-
-def _misfit(why: str) -> str:
-    return f"its last good version no longer fits: {why}"
 
 
 def _place(definition: Definition) -> str:

@@ -8,7 +8,7 @@ from typing import cast
 from definitions.definition import Definition
 from definitions.desired import Complete, Desired
 from definitions.library import Library
-from definitions.models import Task
+from definitions.models import Control, Task
 from definitions.program import Program
 from reconciler.actions import Action, Sign
 from reconciler.observed import Observed
@@ -132,7 +132,7 @@ class _Desk:
         made = self.library.trigger(record.namespace, record.trigger) if record.trigger else None
         if made and not record.pins and record.phase in UNRESOLVED:
             wish = wish_of_trigger(made, record.name, self.cause, None)
-            self._admit(replace(wish, told=record), record)
+            self._admit(replace(wish, control=Control(run=record.run), told=record), record)
         elif record.trigger and self.desired.removes:
             self._let_go(latest)
         elif self.desired.removes:

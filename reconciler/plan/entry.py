@@ -177,7 +177,7 @@ def _record(desired: Complete, wish: Wish, now: datetime) -> TaskRecord:
         created_at=now,
         labels=wish.metadata.labels,
         annotations=wish.metadata.annotations,
-        control=control_json(wish.control),
+        control=control_json(wish.control) if wish.digest else {},  # without a file nobody asks for anything
         delete_policy=wish.delete_policy,
         reason=reason,
         message=message,

@@ -5,6 +5,7 @@ A trigger looks at nothing before the moment in which it was first seen. A task 
 tombstone, so a slot that ran never fires again.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -61,7 +62,7 @@ class _Desk:
         self.programs: dict[tuple[str, ...], Program] = {}
         self._ran = {task.record.identity for task in observed.snapshot.tasks.values()} | observed.snapshot.runs.keys()
         self._live: dict[Identity, list[TaskRecord]] = {}
-        for task in sorted(observed.snapshot.tasks.values(), key=lambda each: each.record.number):
+        for task in sorted(observed.snapshot.tasks.values(), key=lambda each: each.record.number or math.inf):
             record = task.record
             if record.trigger and record.live:
                 self._live.setdefault((record.namespace, record.trigger), []).append(record)
