@@ -23,8 +23,8 @@ from typing import Any, NoReturn
 _ROOM = 1 << 18
 _LOOK_AGAIN = 0.01
 _FIRST_OF_OTHERS, _OPEN_FILES = 3, 4096
-_LOADED = ("reconciler.cli.app", "reconciler.cli.announcement", "reconciler.controller")
-"""What `reconciler run` imports at its start; to load it makes nothing."""
+_LOADED = ("reconciler.cli.app", "reconciler.cli.announcement", "reconciler.controller", "reconciler.api.app")
+"""What `reconciler run` and the commands that read import at their start; to load it makes nothing."""
 
 
 class Child:

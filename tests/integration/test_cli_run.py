@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from reconciler import demo_service
+from tests import controllers
 from tests.repositories import Repository
 
 DEADLINE = 30.0
@@ -51,16 +52,14 @@ def command(*arguments: object) -> list[str]:
 def run_until_idle(repository: Repository, *options: object) -> subprocess.CompletedProcess[str]:
     state = repository.folder.parent / "state"
     place = ("--source", repository.folder, "--state", state, "--listen", "off")
-    return subprocess.run(
-        command("run", *place, "--until-idle", *options), capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
+    return controllers.command("run", *place, "--until-idle", *options, seconds=DEADLINE)
 
 
 def cli(repository: Repository, *arguments: object) -> str:
     state = repository.folder.parent / "state"
-    return subprocess.run(
-        command(*arguments, "--state", state), capture_output=True, text=True, timeout=DEADLINE, check=True
-    ).stdout
+    done = controllers.command(*arguments, "--state", state, seconds=DEADLINE)
+    done.check_returncode()
+    return done.stdout
 
 
 def wait_for(found: Callable[[], bool]) -> None:

@@ -142,4 +142,4 @@ def test_commits_that_arrive_together_are_told_apart(tmp_path, target):
 
     assert f"suspended by: Bob in {bob} “Suspend one”" in first
     assert f"desired by: one.yaml at {ann} “Run one” by Ann\nas written at: {carol} “Label one” by Carol" in first
-    assert ("", "running", "Dan") in list(world.events("one")), dan
+    assert ("", "created", "Dan") in list(world.events("one")), dan  # it had not begun
