@@ -190,8 +190,7 @@ class Containers:
             return Unknown(f"the container {piece.name} is gone from {piece.engine.name}, and with it how it ended")
         status = found["State"]["Status"]
         if status == "created":
-            said = found["State"].get("Error")
-            return NotStarted(f"the container {piece.name} was never started{f': {said}' if said else ''}")
+            return await self._never_started(piece, found)
         more = await self._copy(piece)
         own: dict[str, Json] = {"container": str(found["Id"]), "since": piece.copy.since, "count": piece.copy.count}
         if status in {"running", "restarting", "paused", "removing"}:
@@ -204,6 +203,16 @@ class Containers:
             await self._copy(replace(piece, copy=whole))
             piece.copy.remember(whole)
         return self._concluded(piece, found["State"], own)
+
+    async def _never_started(self, piece: Piece, found: Mapping[str, Any]) -> Observation:
+        """An engine that was killed while it started a container does not know of that afterwards."""
+        said = found["State"].get("Error")
+        if not said and not await piece.engine.remembers(str(found["Id"]), float(nanoseconds(found["Created"]))):
+            what = f"the engine {piece.engine.name} knows of no start of the container {piece.name}"
+            return Unknown(
+                f"{what}, but was started anew since it made it, or has forgotten: a start may have been cut short"
+            )
+        return NotStarted(f"the container {piece.name} was never started{f': {said}' if said else ''}")
 
     async def _copy(self, piece: Piece) -> bool:
         """Bring new output into the log; whether there may be more at once."""

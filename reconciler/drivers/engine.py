@@ -7,17 +7,19 @@ Unreachable (nothing was sent), NoAnswer (nobody knows), Refused (the engine has
 """
 
 import asyncio
+import json
 import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from reconciler.drivers.engine_answers import Said, bounded, chunks, entries, listened
 from reconciler.drivers.engine_flaws import hung_up, never_sent
 from reconciler.drivers.frames import Frames
 from reconciler.drivers.listening import Speech
@@ -27,6 +29,7 @@ T = TypeVar("T")
 _THREADS = 24
 _CONNECT = 10.0
 _CHUNK = 65536
+_MAKING = 3.0  # seconds in which an engine tells of a container that it makes
 
 
 class EngineError(Exception):
@@ -62,15 +65,6 @@ class Address:
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What an execution wrote while somebody listened. `whole`: until its end, not until the time or room was over."""
-
-    stdout: bytes = b""
-    stderr: bytes = b""
-    whole: bool = True
 
 
 class Engine:
@@ -130,6 +124,21 @@ class Engine:
         """Bring an image; `latest` where it names neither tag nor digest."""
         await self._ask(lambda client: client.pull(image) and None, seconds)
 
+    async def remembers(self, container: str, made: float) -> bool:
+        """Whether it has not been started anew since it made this container at `made` (seconds of its clock).
+
+        It keeps its last few hundred events in memory only: having forgotten looks like having been started anew.
+        """
+        filters = json.dumps({"container": [container], "event": ["create"]})
+        params = {"since": f"{made - 1:.0f}", "until": f"{made + _MAKING:.0f}", "filters": filters}
+
+        def read(client: Any) -> bool:
+            answer = client.get(_url(client, "events"), params=params, timeout=self._limit())
+            _check(client, answer)
+            return bool(answer.content.strip())
+
+        return await self._ask(read, self.seconds + _MAKING)
+
     async def output(self, container: str, since: str, limit: int) -> list[tuple[str, bytes]]:
         """What it wrote from `since` (seconds.nanoseconds) on, entry by entry with its time before it, about `limit` bytes."""
 
@@ -138,7 +147,7 @@ class Engine:
             url = _url(client, f"containers/{container}/logs")
             with client.get(url, params=params, stream=True, timeout=(_CONNECT, self.seconds)) as answer:
                 _check(client, answer)
-                return _entries(answer, limit)
+                return entries(answer, limit)
 
         return await self._ask(read)
 
@@ -147,7 +156,7 @@ class Engine:
 
         def read(client: Any) -> bytes | None:
             stream, _ = client.get_archive(container, path)
-            return _bounded(stream, limit)
+            return bounded(stream, limit)
 
         try:
             return await self._ask(read)
@@ -174,7 +183,7 @@ class Engine:
 
         def start(client: Any) -> Said:
             with self._started(client, execution, self._limit()) as answer:
-                return _listened(answer, limit)
+                return listened(answer, limit)
 
         return await self._ask(start, self.seconds * 2)
 
@@ -191,7 +200,7 @@ class Engine:
                 if isinstance(connection, socket.socket) and not answer.raw.chunked:
                     return Speech(connection, _buffered(connection, answer), limit, answer.close)
                 connection.settimeout(listen)
-                return _listened(answer, limit)
+                return listened(answer, limit)
             except BaseException:
                 answer.close()
                 raise
@@ -207,7 +216,7 @@ class Engine:
                 with self._started(client, execution, (_CONNECT, None)) as answer:
                     _give(client, answer, feed, last=True)
                     frames = Frames()
-                    for chunk in _chunks(answer):
+                    for chunk in chunks(answer):
                         for stream, data in frames.take(chunk):
                             take(data, stream)
             except Exception:
@@ -345,45 +354,3 @@ def _buffered(connection: socket.socket, answer: Any) -> bytes:
 
 def _order(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
-
-
-def _chunks(answer: Any) -> Iterator[bytes]:
-    while chunk := answer.raw.read1(_CHUNK):
-        yield chunk
-
-
-def _listened(answer: Any, limit: int) -> Said:
-    import urllib3.exceptions
-
-    frames, said = Frames(), {"stdout": bytearray(), "stderr": bytearray()}
-    whole = True
-    try:
-        for chunk in _chunks(answer):
-            for stream, data in frames.take(chunk):
-                said[stream] += data
-            if sum(map(len, said.values())) > limit:
-                whole = False
-                break
-    except (urllib3.exceptions.HTTPError, OSError):
-        whole = False
-    return Said(bytes(said["stdout"]), bytes(said["stderr"]), whole)
-
-
-def _entries(answer: Any, limit: int) -> list[tuple[str, bytes]]:
-    frames, found, size = Frames(whole=True), [], 0
-    for chunk in _chunks(answer):
-        for stream, data in frames.take(chunk):
-            found.append((stream, data))
-            size += len(data)
-        if size > limit:
-            break
-    return found
-
-
-def _bounded(stream: Iterator[bytes], limit: int) -> bytes:
-    found = bytearray()
-    for chunk in stream:
-        found += chunk
-        if len(found) > limit:
-            raise OSError(f"more than {limit} bytes")
-    return bytes(found)

@@ -90,15 +90,13 @@ async def test_an_engine_that_ends_while_a_command_runs_ends_it_or_leaves_its_re
 
 
 @pytest.mark.parametrize("number", ENDS)
-@pytest.mark.parametrize("kind", [exec_call, run_call])
 async def test_an_engine_that_ends_between_made_and_started_starts_nothing_by_itself(
-    own, engine, tmp_path, kind, number
+    own, engine, tmp_path, number
 ) -> None:
-    driver, call = engine.driver(), kind(engine, tmp_path, "step")
+    driver, call = engine.driver(), exec_call(engine, tmp_path, "step")
     handle = await driver.prepare(call)
     await asyncio.to_thread(own.restart, number)
-    if kind is exec_call:
-        engine.client.start(call.request["target"]["id"])
+    engine.client.start(call.request["target"]["id"])
 
     seen = await driver.observe(call, handle)
     ended = await settle(driver, call, await driver.start(call, handle))
@@ -106,6 +104,42 @@ async def test_an_engine_that_ends_between_made_and_started_starts_nothing_by_it
     assert isinstance(seen, NotStarted), seen
     assert isinstance(ended, Ended) and ended.succeeded, ended
     assert count(tmp_path) == {"began": 1, "ended": 1}
+    await driver.close()
+
+
+@pytest.mark.parametrize("number", ENDS)
+async def test_a_container_that_its_engine_made_in_another_life_is_not_known_to_be_unstarted(
+    own, engine, tmp_path, number
+) -> None:
+    driver, call = engine.driver(), run_call(engine, tmp_path, "step")
+    handle = await driver.prepare(call)
+    before = await driver.observe(call, handle)
+    await asyncio.to_thread(own.restart, number)
+
+    after = await driver.observe(call, handle)
+
+    assert isinstance(before, NotStarted), before
+    assert isinstance(after, Unknown) and "was started anew" in after.evidence
+    assert count(tmp_path) == {}
+    await driver.close()
+
+
+@pytest.mark.parametrize("milliseconds", [60, 180, 260, 320, 380, 440])
+async def test_an_engine_that_is_killed_while_it_starts_a_container_starts_it_no_second_time(
+    own, engine, tmp_path, milliseconds
+) -> None:
+    driver, call = engine.driver(), run_call(engine, tmp_path, "step")
+    handle = await driver.prepare(call)
+    starting = asyncio.ensure_future(driver.start(call, handle))
+    await asyncio.sleep(milliseconds / 1000)
+    await asyncio.to_thread(own.restart, signal.SIGKILL)
+
+    seen = await starting
+    if not isinstance(seen, Ended):
+        seen = await settle(driver, call, await driver.observe(call, handle))
+
+    assert isinstance(seen, Ended | Unknown), seen
+    assert count(tmp_path)["began"] <= 1
     await driver.close()
 
 
