@@ -268,6 +268,8 @@ def judged(state, folder, name) -> Counter[str]:
     task_ = found(state, name)
     assert task_ is not None
     said = " ".join(each.message for each in task_.attempts.values())
+    if began > 1 or done > 1:
+        print(f"\n{name} ran twice: {lines}, {task_.attempts}")
     return Counter(
         {
             task_.record.phase.value: 1,
