@@ -70,7 +70,9 @@ class Containers:
             if state["State"]["Status"] == "created":
                 await piece.engine.start(str(made["container"]))
         except Unreachable as error:
-            return NotStarted(f"nothing was sent: {error}", refused=True)
+            if handle is None:
+                return NotStarted(f"nothing was sent: {error}", refused=True)
+            return Ended(False, message=f"it was made and not started: {error}", cleanup=True)
         except NoAnswer as error:
             return Unknown(f"the start was sent, then {error}")
         except Foreign as error:

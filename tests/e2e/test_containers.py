@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.drivers.container import ContainerDriver
+from reconciler.drivers.engine import Address, Engine
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation, Running, Unknown
 from tests.calls import Log, answered, make_call
 from tests.engines import IMAGE
@@ -167,6 +169,20 @@ async def test_what_was_made_and_is_cancelled_never_starts(engine) -> None:
 
     assert isinstance(seen, NotStarted)
     assert engine.names() == []
+    await driver.close()
+
+
+async def test_what_was_made_at_an_engine_that_is_away_when_it_should_start_is_left_to_be_removed(engine) -> None:
+    driver, call = engine.driver(), call_for(engine, "true")
+    away = ContainerDriver({"here": Engine("here", Address("unix:///nowhere/docker.sock"))}, engine.owner)
+
+    seen = await away.start(call, await driver.prepare(call))
+    await driver.clean(call, seen.handle)
+
+    assert isinstance(seen, Ended) and not seen.succeeded and seen.cleanup
+    assert "made and not started" in seen.message
+    assert engine.names() == []
+    await away.close()
     await driver.close()
 
 
