@@ -72,7 +72,9 @@ class _Change(ast.NodeTransformer):
             self._answers = around
 
     def _changed(self, node: ast.AST) -> ast.AST:
-        found = [(_what(node, new), new) for new in _instead(node) if self._answers or not isinstance(node, ast.Return)]
+        changes = (new for new in _instead(node) if self._answers or not isinstance(node, ast.Return))
+        # what a change is has to be said before it is made, and only when all are listed
+        found = [(_what(node, new) if self._wanted < 0 else "", new) for new in changes]
         hidden = {name: getattr(node, name) for name in _TYPES if hasattr(node, name)}
         for name, value in hidden.items():
             setattr(node, name, [] if isinstance(value, list) else None)
