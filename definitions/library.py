@@ -15,7 +15,7 @@ from typing import TypeVar
 from definitions.compile import compile_program
 from definitions.definition import Definition, Identity
 from definitions.files import File, Stub, locate, parse_file, shares
-from definitions.linking import Link, Linking, names_used, used_by
+from definitions.linking import Link, Linking, names_used
 from definitions.models import DRIVERS
 from definitions.problems import Problem
 from definitions.program import Program
@@ -128,8 +128,10 @@ class Library:
 
     def unresolved(self, task: Definition) -> str | None:
         """Why what a task or trigger in force runs is not to be had now (state DefinitionRejected); None if it is."""
-        link = self.links.get(task.identity)
-        return link.blocked or None if link is not None else f"there is no {task.kind.lower()} `{task.name}`"
+        own = self.links.get(task.identity, Link(task))
+        asked = (task, *own.closure[1:2])  # what it runs may have gone, or wait, since it was linked
+        found = ((self.links.get(each.identity), f"there is no {each.kind.lower()} `{each.name}`") for each in asked)
+        return next(filter(None, (link.blocked if link else gone for link, gone in found)), None)
 
     def documents(self, paths: Iterable[str] | None = None) -> Iterator[DocumentState]:
         """The documents of these files, or of all; a rejected file shows what of it is still in force."""
@@ -238,8 +240,7 @@ def _files(tree: Tree, read: Read, previous: Library | None, good: Good) -> tupl
         file = parse_file(blob, data, _commit_of(blob, tree, good))
         count += len(file.stubs)
         if count > DEFINITIONS_LIMIT:
-            text = f"E-COUNT: more than {DEFINITIONS_LIMIT} definitions"
-            raise SourceUnavailable("TooManyDefinitions", text)
+            raise SourceUnavailable("TooManyDefinitions", f"E-COUNT: more than {DEFINITIONS_LIMIT} definitions")
         files[blob.path] = file
     return files, len(fresh)
 
@@ -249,8 +250,8 @@ def _refused(tree: Tree, known: Mapping[str, File]) -> dict[str, File]:
     refused: dict[str, File] = {}
     for problem in tree.problems:
         file = File(problem.file, "", problems=(problem,))
-        same = known.get(problem.file)
-        refused[problem.file] = same if same is not None and same.problems == file.problems else file
+        same = known.get(problem.file, file)
+        refused[problem.file] = same if same.problems == file.problems else file
     return refused
 
 
@@ -312,12 +313,11 @@ def _affected(
     if names:
         affected |= {path for identity, paths in interest.items() if identity[2] in names for path in paths}
     waiting = set(affected)
-    kept = {path: used_by(previous.standing.get(path, ())) for path in previous.rejected}  # files may name others now
     while waiting:
         declared = {identity for path in waiting for identity in _declared(path, files, previous)}
         users = {path for identity in declared for path in interest.get(identity, frozenset())}
-        waiting = (users | {path for path, used in kept.items() if used & declared}) - affected
-        affected |= waiting
+        waiting = users - affected
+        affected |= users
     return frozenset(affected & files.keys())
 
 

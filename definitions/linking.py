@@ -182,7 +182,7 @@ class Linking:
         self._blocked = {each.identity: self._compiled[each].blocked for path in accepted for each in self._own(path)}
         for path in sorted(self.rejected):
             again = self.before.get(path)
-            links = tuple(map(self._still, again) if again else map(self._relinked, self._last_good(path)))
+            links = tuple(again) if again is not None else tuple(map(self._relinked, self.kept.get(path, ())))
             self.links[path] = links
             self._blocked.update((link.definition.identity, link.blocked) for link in links)
         for path in accepted:
@@ -208,14 +208,8 @@ class Linking:
     def _blocked_before(self, identity: Identity) -> str:
         return self.stable[identity].blocked if identity in self.stable else ""
 
-    def _still(self, link: Link) -> Link:
-        """A version that was in force before: it stays with what it knew, but waits while something of that is gone."""
-        if any(self.find(*each.identity) is None for each in link.closure) or link.blocked:
-            return self._relinked(link.definition)
-        return link
-
     def _relinked(self, definition: Definition) -> Link:
-        """A last good version by what is in force now: it stays, but it waits if it does not fit."""
+        """A version that only the database remembers: it stays, but it waits if it does not fit any more."""
         compiled = self.compile(definition)
         error = next((finding for finding in compiled.findings if not finding.warning), None)
         link = self._linked(definition)
@@ -235,11 +229,6 @@ def closure_of(definition: Definition, find: Find) -> tuple[Definition, ...]:
                 found[used.identity] = used
                 waiting.append(used)
     return tuple(found.values())
-
-
-def used_by(links: Iterable[Link]) -> frozenset[Identity]:
-    """Every identity that a name in these definitions, or in what they use, could mean."""
-    return frozenset(name for link in links for each in link.closure for name in names_used(each))
 
 
 def names_used(definition: Definition) -> frozenset[Identity]:
