@@ -261,6 +261,10 @@ class Engine:
             return question(self._client())
         except (docker.errors.DockerException, OSError) as error:  # what requests raises is an OSError too
             raise self._meaning(error) from None
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise NoAnswer(
+                f"the engine {self.name} has answered what cannot be read ({type(error).__name__})"
+            ) from None
 
     def _meaning(self, error: Exception) -> EngineError:
         import docker.errors
