@@ -205,7 +205,7 @@ class _Judge:
 
     def task_ended(self) -> Iterator[str]:
         record = self.run.task.record
-        if record.started_at is None:  # people may have skipped steps of it
+        if not self.run.task.steps or (record.started_at is None and record.reason == "Skipped"):
             yield from self._never_began()
             return
         ends = self._frame(self.run.top)
