@@ -110,6 +110,8 @@ class Walk:
         if any(self._claims(step) for step in frame.steps):
             return None
         outcome = frame_outcome(frame, self.row, self.over(frame.caller), self._ready)
+        if outcome is None and frame.exit and self.row(frame.exit).phase in ACTIVE_STEPS:
+            self.visit(frame.exit)  # it began when the time was over, and then the clock went back
         return self._closed(frame, outcome) if outcome else None
 
     def _claims(self, position: Position) -> bool:

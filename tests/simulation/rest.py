@@ -14,7 +14,8 @@ def may_rest(task: TaskSnapshot, tasks: Tasks, programs: Programs) -> bool:
     if record.phase in _WAITING or not record.pins:
         return True
     if record.behind:
-        return any(each.record.name == record.behind and each.record.live for each in tasks.values())
+        runs = [each.record for each in tasks.values() if each.record.trigger == record.trigger and each.record.live]
+        return any(each.number < record.number for each in runs)  # the oldest that lives waits for nobody
     return may_wait(task, tasks, programs) or _asks_for_approval(task, programs)
 
 
