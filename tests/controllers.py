@@ -25,17 +25,21 @@ PATIENCE = 20.0
 Found = TypeVar("Found")
 
 
-def job(name: str, driver: str, more: str = "") -> str:
+def job(name: str, driver: str, more: str = "", labels: Mapping[str, str] | None = None) -> str:
     """The text of a Job whose driver block is `driver`; `more` are further lines of its spec."""
     lines = "".join(f"  {line}\n" for line in more.splitlines())
-    return (
-        f"apiVersion: reconciler/v1\nkind: Job\nmetadata: {{name: {json.dumps(name)}}}\nspec:\n  {driver}\n{lines}---\n"
-    )
+    return f"apiVersion: reconciler/v1\nkind: Job\nmetadata: {_metadata(name, labels)}\nspec:\n  {driver}\n{lines}---\n"
 
 
-def task(name: str, spec: str, more: str = "", namespace: str = "default") -> str:
+def _metadata(name: str, labels: Mapping[str, str] | None, **more: str) -> str:
+    return json.dumps({"name": name, **more, **({"labels": dict(labels)} if labels else {})})
+
+
+def task(
+    name: str, spec: str, more: str = "", namespace: str = "default", labels: Mapping[str, str] | None = None
+) -> str:
     """The text of a Task; `more` are further top-level lines."""
-    head = f"apiVersion: reconciler/v1\nkind: Task\nmetadata: {{name: {json.dumps(name)}, namespace: {namespace}}}\n"
+    head = f"apiVersion: reconciler/v1\nkind: Task\nmetadata: {_metadata(name, labels, namespace=namespace)}\n"
     return f"{head}spec: {{{spec}}}\n{more}\n---\n"
 
 

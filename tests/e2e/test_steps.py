@@ -93,27 +93,30 @@ def test_an_image_that_is_not_there_is_named(engine, tmp_path) -> None:
 
 def test_the_job_of_seed_2_runs_over_three_containers_with_a_result_for_each(engine, tmp_path) -> None:
     service = f"2048_{engine.mark}"
-    labels = {"com.docker.swarm.service.name": service}
-    ids = {engine.container(labels=labels, Env=[f"NUMBER={each}"]) for each in range(3)}
+    labels = {"app": "2048", "service": "2048_2048"}
+    in_service = {"com.docker.swarm.service.name": service}
+    ids = {engine.container(labels=in_service, Env=[f"NUMBER={each}"]) for each in range(3)}
     block = {
         "exec": ["sh", "-c", 'id -un; echo "$a"; echo "$#"; echo "password $1"; sleep 1', "x"],
-        "in": {"labels": {"com.docker.swarm.service.name": service}},
+        "in": {"labels": in_service},
         "user": "root",
         "env": {"a": "b"},
         "args": [{"secret": "db/password"}, {"secret": "db/other"}],
     }
     folder = definitions_in(
         tmp_path,
-        job("上线", f"container: {json.dumps(block)}", "parallelism: 5\nonLost: hold"),
-        task("go", "job: 上线"),
+        job("上线", f"container: {json.dumps(block)}", "parallelism: 5\nonLost: hold", labels=labels),
+        task("go", "job: 上线", labels=labels),
     )
     secrets = {"RECONCILER_SECRET_DB_PASSWORD": "c4nary one", "RECONCILER_SECRET_DB_OTHER": "c4nary-two"}
 
     with Controller(f"dir:{folder}", tmp_path / "state", api=True, env=secrets) as controller:
         controller.reaches("go", "finished", seconds=40)
         shown = controller.get("/tasks/default/go")["status"]["steps"][0]
+        of_app = controller.get("/tasks?label=app=2048&label=service=2048_2048")["items"]
         log = controller.text_of("/tasks/default/go/log?step=job.1&follow=true")
 
+    assert [each["metadata"]["name"] for each in of_app] == ["go"]
     assert {each["target"]["id"] for each in shown["steps"]} == ids
     assert [each["target"]["exitCode"] for each in shown["steps"]] == [0, 0, 0]
     assert all(each["state"] == "FINISHED" and each["startedAt"] and each["finishedAt"] for each in shown["steps"])
