@@ -6,9 +6,9 @@ A campaign that never reached a crash point or a recovery path proves nothing ab
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import TypeVar
 
 from tests.simulation.canonical import CASES
@@ -19,6 +19,8 @@ from tests.simulation.sometimes import SOMETIMES
 
 T = TypeVar("T")
 CHUNK = 25
+CHUNKS = 16
+"""A worker plays so many and makes room for a fresh one: what it remembers of worlds that are gone made it slow."""
 LARGE, LEAST = 20_000, 100
 """In a campaign of so many seeds everything that must sometimes happen does so at least so many times."""
 
@@ -105,9 +107,10 @@ def play_pairs(where: tuple[str, int]) -> Tally:
 
 
 def _spread(part: Callable[[T], Tally], over: Iterable[T], workers: int, told: Callable[[Tally], None]) -> Tally:
-    total = Tally()
-    with ProcessPoolExecutor(workers) as pool:
-        for tally in pool.map(part, over):
+    total, context = Tally(), get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with context.Pool(workers, maxtasksperchild=CHUNKS) as pool:
+        for tally in pool.imap(part, over):
             total.add(tally)
             told(total)
     return total

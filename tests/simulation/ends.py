@@ -86,6 +86,11 @@ class _Judge:
             if len(going) > whole.node.each.parallelism:
                 yield f"{place.path} is begun with while {', '.join(going)} go, and {whole.node.each.parallelism} may"
 
+    def _stopped_in_time(self, place: Position) -> bool:
+        """Whether the task's timeout ended it; the clock may have gone back since, and what was told stays told."""
+        row = self.run.row(place)
+        return row.phase is StepPhase.CANCELLED and row.reason == "TimedOut"
+
     def _ending(self, place: Position, row: StepRecord) -> Iterator[str]:
         """What runs at the end begins when nothing else of its workflow is under way, and is told how that ended."""
         steps = list(place.frame.steps)
@@ -93,7 +98,8 @@ class _Judge:
             if self.run.row(step).phase in _ACTIVE:
                 yield f"{place.path} begins at the end, and {step.path} is {self.run.row(step).phase}"
         good = all(map(self._passed, steps)) and not self.revoked
-        if not self.overdue and good != (row.inputs.get("state") == "FINISHED"):
+        late = self.overdue or any(map(self._stopped_in_time, steps))
+        if not late and good != (row.inputs.get("state") == "FINISHED"):
             yield f"{place.path} is told {row.inputs.get('state')}, and the steps say {'' if good else 'not '}FINISHED"
 
     # -- ends --------------------------------------------------------------------------------------------------------

@@ -143,18 +143,21 @@ class Run:
             own_workflow = each.holder is None
             if not holder.is_list and not (own_workflow and each.node is each.frame.program.exit):
                 spans = (holder.node.timeout, each.frame.program.timeout if own_workflow else None)
-                times += [self._began(holder, place, at) + span for span in spans if span]
+                times += [self._began(holder, at) + span for span in spans if span]
             each = holder
         return min(times, default=None)
 
-    def _began(self, holder: Position, place: Position, at: datetime) -> datetime:
-        """When the first of its parts began, or people had it go on; `at` if that is the one that `place` belongs to."""
+    def _began(self, holder: Position, at: datetime) -> datetime:
+        """When the first of its parts began, or people had it go on; `at` if none began before.
+
+        Parts that begin together are no measure for each other: after a clock that went back they are earlier than others.
+        """
         again = self.row(holder).inputs.get("reopened")
         if isinstance(again, str):
             return datetime.fromisoformat(again)
         parts = holder.calls if holder.node.children else holder.body.places.values() if holder.body else ()
-        rows = (row for part, row in self.rows(parts) if not (row.started_at == at and place.within(part)))
-        return min((row.started_at for row in rows if row.started_at), default=at)
+        times = (row.started_at for _, row in self.rows(parts))
+        return min((time for time in times if time and time != at), default=at)
 
 
 def _value(expression: Expression, scope: Scope) -> Any:
