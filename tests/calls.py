@@ -1,5 +1,6 @@
 """Calls for drivers under test, with a log that remembers and secrets in a dict."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from reconciler.drivers.protocol import Call, Ended, LogSink, Observation
 from reconciler.secrets.provider import SecretChain
 from state.records import AttemptKey, Json, external_name
+
+KEY = f"u1{os.environ.get('PYTEST_XDIST_WORKER', '')}/step1/-/1"
+"""Another one in each worker: who ends a command ends all that carry its key, wherever on the machine they are."""
 
 
 @dataclass
@@ -41,7 +45,7 @@ class FixedSecrets:
 def make_call(
     request: Mapping[str, Any],
     *,
-    key: str = "u1/step1/-/1",
+    key: str = KEY,
     number: int = 1,
     secrets: Mapping[str, str] | None = None,
     references: Mapping[str, str] | None = None,

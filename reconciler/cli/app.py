@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -140,14 +140,23 @@ def _open_streams() -> None:
 
 
 def _told(code: int) -> int:
-    """`code`, if all that was printed has arrived; else FAILED, and what is left goes nowhere."""
+    """`code`, if all that was printed has arrived; else FAILED. What could not be written is dropped, logs silently."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return code or _report(_text(error))
+        _drop(sys.stdout)
+        code = code or _report(_text(error))
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)  # else the interpreter fails at it once more, and ends with 120
     return code
+
+
+def _drop(stream: TextIO) -> None:
+    """Let what is left in `stream` go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _foreseen(error: Exception) -> bool:

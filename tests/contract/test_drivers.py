@@ -13,7 +13,7 @@ from reconciler.drivers.http import HttpDriver
 from reconciler.drivers.process import ProcessDriver
 from reconciler.drivers.protocol import Call, Driver, Ended, NotStarted, Observation, Running, Unknown
 from reconciler.drivers.script import ScriptDriver
-from tests.calls import Log, answered, make_call
+from tests.calls import KEY, Log, answered, make_call
 from tests.engines import IMAGE, TestEngine, test_engine
 from tests.loopback import Loopback, Request, answer, response, silence
 
@@ -27,7 +27,7 @@ class Bench:
     looks = True  # long work is Running, not one long call
     finds = True  # observe finds work by name or key
     codes: frozenset[int | None] = frozenset({1})  # of work that fails
-    key = "u1/step1/-/1"
+    key = KEY
 
     def driver(self) -> Driver:
         raise NotImplementedError
@@ -443,7 +443,7 @@ async def test_a_call_that_is_cancelled_by_dispatch_leaves_the_driver_usable(ben
 
 
 def test_nothing_of_the_suite_is_left_running() -> None:
-    mine = [pid for pid in os.listdir("/proc") if pid.isdecimal() and b"u1/step1/-/1" in environment(pid)]
+    mine = [pid for pid in os.listdir("/proc") if pid.isdecimal() and KEY.encode() in environment(pid)]
 
     assert mine == []
 

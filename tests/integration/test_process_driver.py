@@ -15,7 +15,7 @@ from reconciler.drivers import wrapper
 from reconciler.drivers.process import ProcessDriver
 from reconciler.drivers.process_folder import forget
 from reconciler.drivers.protocol import Ended, NotStarted, Observation, Running, Unknown
-from tests.calls import Log, answered, make_call
+from tests.calls import KEY, Log, answered, make_call
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_the_environment_is_bare(driver, monkeypatch, tmp_path) -> None:
     assert seen.pop("PATH") == os.environ["PATH"]
     assert seen.pop("HOME") == str(folder_of(tmp_path, call) / "home")
     seen.pop("LC_CTYPE", None)
-    assert seen == {"LANG": "C.UTF-8", "A": "1", "RECONCILER_ATTEMPT_KEY": "u1/step1/-/1"}
+    assert seen == {"LANG": "C.UTF-8", "A": "1", "RECONCILER_ATTEMPT_KEY": KEY}
 
 
 async def test_stdin_is_given_and_a_command_that_does_not_read_it_is_fine(driver) -> None:
@@ -198,7 +198,7 @@ async def test_the_command_outlives_a_controller_that_is_killed(tmp_path) -> Non
     program = f"""
 import asyncio
 from pathlib import Path
-from tests.calls import make_call
+from tests.calls import KEY, make_call
 from reconciler.drivers.process import ProcessDriver
 from reconciler.drivers.process_folder import forget
 async def main():

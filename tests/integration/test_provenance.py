@@ -55,9 +55,9 @@ class World:
         reader.close()
 
 
-def asking(more: str = "", control: str = "") -> str:
-    text = task("one", "workflow: flow", f"control: {{{control}}}" if control else "")
-    return text.replace("namespace: default", f"namespace: default, {more}") if more else text
+def asking(label: str = "", control: str = "") -> str:
+    said = f"control: {{{control}}}" if control else ""
+    return task("one", "workflow: flow", said, labels={"a": label} if label else None)
 
 
 def test_why_names_who_suspended_a_task_whoever_edits_its_file_later(tmp_path, target):
@@ -66,9 +66,9 @@ def test_why_names_who_suspended_a_task_whoever_edits_its_file_later(tmp_path, t
     world.commit("Ann", "Run one", one=asking())
     with Controller(world.repository.folder, world.state) as controller:
         controller.reaches("one", "running")
-        bob = world.commit("Bob", "Suspend one", one=asking("labels: {a: b}", held))
+        bob = world.commit("Bob", "Suspend one", one=asking("b", held))
         controller.reaches("one", "suspended")
-        world.commit("Carol", "Another reason", one=asking("labels: {a: c}", f"{held}-disk"))
+        world.commit("Carol", "Another reason", one=asking("c", f"{held}-disk"))
         wait_for(lambda: "Carol" in world.says("why", "one"))
 
     found = world.says("why", "one")
@@ -87,7 +87,7 @@ def test_a_run_that_waited_for_its_turn_names_who_asked_for_it_and_who_wrote_wha
         first = world.says("get", "task", "one")
         (plan,) = set(re.findall("sha256:[0-9a-f]{64}", world.says("tree", "one")))
         approved = f"run: 2, steps: {{ask: {{approve: {{plan: '{plan}'}}}}}}"
-        dan = world.commit("Dan", "Approve", one=asking("labels: {a: b}", approved))
+        dan = world.commit("Dan", "Approve", one=asking("b", approved))
         controller.reaches("one", "running")
         wait_for(lambda: (found := controller.found("one")) and found.record.run == 2)
     world.commit("Eve", "Nothing of ours", notes="a: b")
@@ -128,16 +128,16 @@ def test_commits_that_arrive_together_are_told_apart(tmp_path, target):
     world = World(tmp_path, target)
     held = "state: suspended, reason: CHG-1"
     ann = world.commit("Ann", "Run one", one=asking())
-    world.commit("Zoe", "Prettier", one=asking("labels: {a: z}"))
-    world.commit("Bob", "Suspend it for a moment", one=asking("labels: {a: z}", held))
-    world.commit("Bob", "No", one=asking("labels: {a: z}"))
-    bob = world.commit("Bob", "Suspend one", one=asking("labels: {a: z}", held))
-    carol = world.commit("Carol", "Label one", one=asking("labels: {a: b}", held))
+    world.commit("Zoe", "Prettier", one=asking("z"))
+    world.commit("Bob", "Suspend it for a moment", one=asking("z", held))
+    world.commit("Bob", "No", one=asking("z"))
+    bob = world.commit("Bob", "Suspend one", one=asking("z", held))
+    carol = world.commit("Carol", "Label one", one=asking("b", held))
     with Controller(world.repository.folder, world.state) as controller:
         controller.reaches("one", "suspended")
     first = world.says("why", "one")
-    dan = world.commit("Dan", "Go on", one=asking("labels: {a: b}"))
-    world.commit("Eve", "Another label", one=asking("labels: {a: c}"))
+    dan = world.commit("Dan", "Go on", one=asking("b"))
+    world.commit("Eve", "Another label", one=asking("c"))
     run_until_idle(world.repository.folder, world.state)
 
     assert f"suspended by: Bob in {bob} “Suspend one”" in first
