@@ -13,11 +13,11 @@ import structlog
 
 from definitions.desired import Complete, Desired, Unavailable
 from reconciler.actions import Plan
-from reconciler.inbox import News
+from reconciler.inbox import News, in_one
 from reconciler.observed import Limits
 from reconciler.plan.triggers import CLOCK_BACK
-from state.changes import Activated, AttemptAdvanced, Change, StepAdvanced
-from state.phases import StepPhase
+from state.changes import Activated, AttemptAdvanced, Change, StepAdvanced, TaskAdvanced
+from state.phases import Signal, StepPhase
 from state.records import Cause, Identity, TaskSnapshot, TriggerRecord, Uid
 from state.store import Store
 
@@ -96,7 +96,7 @@ class Agenda:
         self._wake_earlier(news)
         self._triggers.update(dict.fromkeys(news.triggers))
         self._changed |= news.changed
-        self._activation = news.activation or self._activation
+        self._activation = in_one(self._activation, news.activation)
         self._files.extend(news.identities)
         if news.reports:
             self._untried = len(self._parked)
@@ -124,6 +124,8 @@ class Agenda:
             self._parked[uid] = uid in planned.patient
         if planned.served:
             self.served, self._untried = planned.served, 0
+        if planned.freed and any(_stops(change) for change in planned.changes):
+            self._untried = len(self._parked)  # who was asked in this turn saw its places taken
         self._files.extend(sorted(planned.again))
         self._triggers.update(dict.fromkeys(sorted(planned.triggers)))
         self._remember(sorted(planned.look))
@@ -248,6 +250,11 @@ class Agenda:
         self._single = max(0, self._single - 1)
         found = [self._triggers.popitem(last=False)[0] for _ in range(count)]
         return tuple(identity for identity in found if identity not in self._quarantined_triggers)
+
+
+def _stops(change: Change) -> bool:
+    """Whether it ends a task for good, and lets go of the places of what may still run of it."""
+    return isinstance(change, TaskAdvanced) and change.signal is Signal.STOP
 
 
 def _earlier(task: TaskSnapshot, back: timedelta) -> Iterator[AttemptAdvanced | StepAdvanced]:

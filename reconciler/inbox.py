@@ -31,6 +31,19 @@ class News:
     )  # asked for by an operator, or due by retention
 
 
+def in_one(earlier: Activated | None, later: Activated | None) -> Activated | None:
+    """What two revisions change that come into force with one commit: each says only what is new since the one before."""
+    if earlier is None or later is None:
+        return later or earlier
+    said = {(each.path, each.index): each for each in earlier.definitions}
+    said = {key: each for key, each in said.items() if key not in later.removed}
+    said |= {(each.path, each.index): each for each in later.definitions}
+    gone = dict.fromkeys(key for key in (*earlier.removed, *later.removed) if key not in said)
+    return Activated(
+        later.source, tuple(said.values()), tuple(gone), {**earlier.secret_lengths, **later.secret_lengths}
+    )
+
+
 class Inbox:
     """News of the next tick; used from one event loop only."""
 
@@ -60,7 +73,7 @@ class Inbox:
 
         `activation` is None for what was in force before this start. `changed` are paths of the repository.
         """
-        self._news.desired, self._news.activation = desired, activation or self._news.activation
+        self._news.desired, self._news.activation = desired, in_one(self._news.activation, activation)
         self._news.identities += identities
         self._news.triggers += triggers
         self._news.changed.update(changed)
@@ -90,7 +103,7 @@ class Inbox:
         self._news.tasks += later.tasks
         self._news.changes += later.changes
         self._news.desired = later.desired or news.desired
-        self._news.activation = later.activation or news.activation
+        self._news.activation = in_one(news.activation, later.activation)
         self._news.source = later.source or news.source
         self._arrived.set()
 

@@ -18,6 +18,7 @@ from reconciler.plan import opening
 from reconciler.plan.answers import announced
 from reconciler.plan.attempts import (
     OVERDUE,
+    REOPENED,
     REVOKED,
     around_deadline,
     begin,
@@ -105,14 +106,22 @@ class Walk:
 
     def walk(self, frame: Frame) -> Outcome | None:
         """Bring the steps of a workflow as far as they go now; how it ended, None if it has not."""
-        for name in frame.program.order:
-            self.visit(frame.places[name])
+        late = self._ended_before(frame)
+        for step in map(frame.places.__getitem__, frame.program.order):
+            if not (late and self.row(step).phase is StepPhase.WAITING):
+                self.visit(step)
         if any(self._claims(step) for step in frame.steps):
             return None
-        outcome = frame_outcome(frame, self.row, self.over(frame.caller), self._ready)
-        if outcome is None and frame.exit and self.row(frame.exit).phase in ACTIVE_STEPS:
-            self.visit(frame.exit)  # it began when the time was over, and then the clock went back
+        outcome = frame_outcome(frame, self.row, self.over(frame.caller) or OVERDUE * late, self._ready)
         return self._closed(frame, outcome) if outcome else None
+
+    def _ended_before(self, frame: Frame) -> bool:
+        """Whether its end was told of the task's time, which a clock that went back has given back: it stays the end."""
+        last = self.row(frame.exit) if frame.exit else None
+        if last is None or last.phase is StepPhase.WAITING or last.inputs.get("state") != "FAILED":
+            return False
+        reopened = any(REOPENED in self.row(step).inputs for step in frame.steps)
+        return not reopened and frame_outcome(frame, self.row, "", self._ready) is None
 
     def _claims(self, position: Position) -> bool:
         return any(path == position.path or path.startswith(f"{position.path}.") for path in self._claimed)

@@ -144,6 +144,25 @@ async def test_only_task_files_that_say_something_new_are_compared(desk):
     assert second.identities == [("demo", "b")]
 
 
+async def test_of_revisions_that_are_put_in_force_by_one_commit_everything_is_written(desk, store):
+    desk.source.put(a=one("a"), b=one("b"), other=job("other"))
+    await desk.follower.look()
+    desk.source.put(b=None, c=one("c"), other=job("another"))
+    await desk.follower.look()
+    desk.source.put(b=one("b"))
+
+    await desk.look()
+
+    written = [(row.path, row.name) for row in store.definitions("main")]
+    assert written == [
+        ("a.yaml", "a"),
+        ("b.yaml", "b"),
+        ("c.yaml", "c"),
+        ("good.yaml", "good"),
+        ("other.yaml", "another"),
+    ]
+
+
 async def test_a_file_keeps_who_changed_it_last_through_revisions_that_leave_it_alone(desk):
     desk.source.people["a.yaml"] = replace(desk.source.revision(), author="Ann", commit="a1")
     desk.source.put(a=one("a"))

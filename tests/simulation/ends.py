@@ -198,9 +198,12 @@ class _Judge:
             return _one(StepPhase.CANCELLED)
         fatal = [row for step, row in steps if row.phase in _BROKEN and not step.node.continue_on_error]
         open_ = [step for step, row in steps if row.phase is StepPhase.WAITING]
-        if fatal and not self.overdue and any(all(map(self._passed, step.before)) for step in open_):
+        told = (
+            last is not None and self.run.row(last).inputs.get("state") == "FAILED"
+        )  # it stands if the clock goes back
+        if fatal and not self.overdue and not told and any(all(map(self._passed, step.before)) for step in open_):
             return frozenset()
-        late = _one(StepPhase.FAILED) if self.overdue else frozenset()
+        late = _one(StepPhase.FAILED) if self.overdue or (told and not fatal) else frozenset()
         if fatal or open_:
             return (_broken(fatal) if fatal else frozenset()) | late
         return late | (

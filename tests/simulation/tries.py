@@ -100,7 +100,7 @@ class Tries:
         wait = self._wait(place, unit, last)
         if wait is None:
             yield f"{event.path}: attempt {event.attempt} after {self.failures[place]} that failed; the last: {last.phase}"
-        elif last.offset == offset and event.at - last.at < wait:
+        elif last.offset == offset and timedelta() <= event.at - last.at < wait:  # below 0: the clock went back
             yield f"{event.path}: attempt {event.attempt} begins {event.at - last.at} after the last, not {wait}"
 
     def _wait(self, place: Place, unit: Unit, last: Mark) -> timedelta | None:
@@ -150,7 +150,7 @@ class Tries:
             yield f"{attempt.path}: call {attempt.call} of {unit.max_calls}"
         if unit and attempt.call > self.calls.get(place, 1):
             polled = self.polled.pop(place, Mark(0, "", at, offset))
-            if polled.offset == offset and at - polled.at < unit.every:
+            if polled.offset == offset and timedelta() <= at - polled.at < unit.every:  # below 0: the clock went back
                 yield f"{attempt.path}: call {attempt.call} follows after {at - polled.at}, not {unit.every}"
         self.calls[place] = attempt.call
         if attempt.phase is AttemptPhase.POLLING and not attempt.in_flight and place not in self.polled:
