@@ -58,31 +58,32 @@ class World:
             "/last": self._last,
         }
         command = ["sh", "-c", 'echo "$RECONCILER_ATTEMPT_KEY" >> "$0"; sleep 0.2; echo \'{"n": 20}\'', str(self.marks)]
+        # a process that is stopped for 30 s is not to find the time of its calls over
         jobs = [
             job(
                 "poll",
-                f'http: {{url: {url}/poll, query: {{who: "${{{{ params.who }}}}"}}}}',
+                f'http: {{timeout: 90s, url: {url}/poll, query: {{who: "${{{{ params.who }}}}"}}}}',
                 "params: {who: string}\nuntil: result.age != None\nevery: 50ms\noutputs: {age: result.age}",
             ),
             job(
                 "same",
-                f'http: {{method: POST, idempotent: true, url: {url}/same, json: {{age: "${{{{ params.age }}}}"}}}}',
+                f'http: {{timeout: 90s, method: POST, idempotent: true, url: {url}/same, json: {{age: "${{{{ params.age }}}}"}}}}',
                 "params: {age: integer}\noutputs: {doubled: result.doubled}\nonLost: retry",
             ),
             job(
                 "flaky",
-                f"http: {{url: {url}/flaky}}",
+                f"http: {{timeout: 90s, url: {url}/flaky}}",
                 "retry: {limit: 2, every: 50ms}\noutputs: {n: result.n}",
             ),
             job("run", f"process: {{command: {json.dumps(command)}}}", "outputs: {n: result.json.n}"),
             job(
                 "once",
-                f'http: {{method: POST, url: {url}/once, json: {{value: "${{{{ params.value }}}}"}}}}',
+                f'http: {{timeout: 90s, method: POST, url: {url}/once, json: {{value: "${{{{ params.value }}}}"}}}}',
                 "params: {value: integer}\noutputs: {value: result.value}",
             ),
             job(
                 "last",
-                f'http: {{url: {url}/last, query: {{value: "${{{{ params.value }}}}"}}}}',
+                f'http: {{timeout: 90s, url: {url}/last, query: {{value: "${{{{ params.value }}}}"}}}}',
                 "params: {value: integer}\noutputs: {total: result.total}",
             ),
         ]
