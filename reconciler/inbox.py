@@ -35,13 +35,12 @@ def in_one(earlier: Activated | None, later: Activated | None) -> Activated | No
     """What two revisions change that come into force with one commit: each says only what is new since the one before."""
     if earlier is None or later is None:
         return later or earlier
-    said = {(each.path, each.index): each for each in earlier.definitions}
-    said = {key: each for key, each in said.items() if key not in later.removed}
-    said |= {(each.path, each.index): each for each in later.definitions}
+    said = {(each.path, each.index): each for each in (*earlier.definitions, *later.definitions)}
+    for key in later.removed:
+        said.pop(key, None)
     gone = dict.fromkeys(key for key in (*earlier.removed, *later.removed) if key not in said)
-    return Activated(
-        later.source, tuple(said.values()), tuple(gone), {**earlier.secret_lengths, **later.secret_lengths}
-    )
+    lengths = {**earlier.secret_lengths, **later.secret_lengths}
+    return Activated(later.source, tuple(said.values()), tuple(gone), lengths)
 
 
 class Inbox:

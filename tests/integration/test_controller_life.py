@@ -113,7 +113,7 @@ def test_a_read_only_state_folder_is_one_clear_line(tmp_path, repository):
 def test_a_log_that_cannot_be_written_does_not_end_the_controller(tmp_path, repository):
     """With no room for the state there is mostly none for the log beside it."""
     to_a_full_disk = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
-    nothing_new = {"RECONCILER_MIN_FREE": "1000000GiB"}
+    nothing_new = {"RECONCILER_MIN_FREE": "1000000GiB", "PYTHONUNBUFFERED": ""}
     with Controller(repository.folder, tmp_path / "state", wrapped=to_a_full_disk, env=nothing_new) as controller:
         controller.follows(repository.commit(one=task("one", "job: ok")))
         controller.follows(repository.commit(two=task("two", "job: ok")))
