@@ -33,13 +33,13 @@ class Stops:
             return Unknown(f"its engine does not answer: the command may still run in {work.target.label}")
 
     async def _cancelled(self, work: Work, handle: Json) -> Observation:
-        seen = await self._looks.observe(work, handle, whole=True, patience=inf)
+        seen = await self._seen(work, handle)
         if isinstance(seen, NotStarted) and (await self._keepings.of(work)).able:
             said = await self._service(work, words(receipt.FORBID, work.receipt), work.block.user or "")
             report = read_report(said, b"")
             if report and report.state == "forbidden":
                 return Ended(False, message="cancelled before it started", cleanup=True, cancelled=True)
-            seen = await self._looks.observe(work, handle, whole=True, patience=inf)
+            seen = await self._seen(work, handle)
         if not isinstance(seen, Running):
             return seen
         if not (await self._keepings.of(work)).able:
@@ -62,12 +62,13 @@ class Stops:
         why = (await self._keepings.of(work)).why
         return Unknown(f"{number} may still run in {work.target.label}: it cannot be stopped from outside ({why})")
 
+    async def _seen(self, work: Work, handle: Json) -> Observation:
+        """What has become of it, whenever the engine says so: whoever stops it has a deadline of his own."""
+        return await self._looks.observe(work, handle, whole=True, patience=inf)
+
     async def _until_over(self, work: Work, handle: Json, seconds: float) -> Observation:
         until, pause = time.monotonic() + seconds, 0.1
-        while (
-            isinstance(seen := await self._looks.observe(work, handle, whole=True, patience=inf), Running)
-            and time.monotonic() < until
-        ):
+        while isinstance(seen := await self._seen(work, handle), Running) and time.monotonic() < until:
             await asyncio.sleep(min(pause, max(0.0, until - time.monotonic())))
             pause = min(1.0, pause * 2)
         return seen
