@@ -5,7 +5,7 @@ Times are aware UTC datetimes, JSON values are plain Python values, and a defini
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType
@@ -352,12 +352,12 @@ class TaskSnapshot:
             return self.record.phase in STARTING_TASKS or (self.record.live and _at_the_end(step.path))
         return step.phase is StepPhase.RUNNING and self.record.live
 
-    @property
-    def _ending(self) -> bool:
-        """All that is under way is what runs at the end of a workflow, for which the task's time is no limit."""
-        moving = [path for path, step in self.steps.items() if step.phase in ACTIVE_STEPS]
-        around = {path.rpartition(".")[0] for path in moving}
-        return bool(moving) and all(_at_the_end(path) for path in moving if path not in around)
+    def _ended_by_time(self, unfinished: Iterable[AttemptRecord]) -> bool:
+        """Whether the time of the task still ends something: not what is being stopped, nor what runs at its end."""
+        moving = {path for path, step in self.steps.items() if step.phase in ACTIVE_STEPS}
+        stopping = {each.path for each in unfinished if each.phase is AttemptPhase.CANCELLING}
+        under_way = (moving | stopping) - {path.rpartition(".")[0] for path in moving}
+        return not under_way or any(path not in stopping and not _at_the_end(path) for path in under_way)
 
     @property
     def wake_at(self) -> datetime | None:
@@ -370,12 +370,11 @@ class TaskSnapshot:
         if self.record.held:
             looks = (each.wake_at for each in unfinished if each.phase is AttemptPhase.STARTED and not each.in_flight)
             return min((time for time in looks if time), default=None)
-        stopping = any(each.phase is AttemptPhase.CANCELLING for each in unfinished)
         times = [each.wake_at for each in unfinished]
         times += [each.deadline for each in unfinished if each.phase is not AttemptPhase.CANCELLING]
         times += [step.wake_at for step in self.steps.values() if step.wake_at and self._waits_for_time(step)]
         live = self.record.live and not self.record.in_line  # in line no time of it has begun
-        if self.record.deadline and live and not stopping and not self._ending:
+        if self.record.deadline and live and self._ended_by_time(unfinished):
             times.append(self.record.deadline)
         if self.record.phase is TaskPhase.SUSPENDED and isinstance(until := self.record.control.get("until"), str):
             times.append(datetime.fromisoformat(until))
