@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -53,33 +53,37 @@ def api(folder: Path, *, quick: bool) -> Iterator[Figure]:
             target.wait(steps, 60.0)
             controller.until_over()
             target.take()
-            repo.commit(**{f"tasks/w{number}": task(f"w{number}", "wait") for number in range(tasks)})
-            target.wait(tasks, PATIENCE)
-            time.sleep(1)
             address, reader = controller.api["address"], controller.api["pid"]
             one = load(address, _STATUS, 1, seconds)
             used = cpu_seconds(reader)
-            anew = load(address, _STATUS, 1, 8 * seconds, every=_STALE)
+            anew = load(address, _STATUS, 1, 4 * seconds, every=_STALE)
             each = (cpu_seconds(reader) - used) * 1000 / len(anew.times)
+            repo.commit(**{f"tasks/w{number}": task(f"w{number}", "wait") for number in range(tasks)})
+            target.wait(tasks, PATIENCE)
+            time.sleep(1)
+            beside = load(address, _STATUS, 1, 4 * seconds, every=_STALE)
             many = load(address, _LIST, 8, seconds)
             bare_one, bare_many = _bare(one.body, 1, seconds), _bare(many.body, 8, seconds)
             slower = _slowed(target, repo, address, 2 if quick else 20)
-    worst, base = percentile(one.times, 0.99), percentile(bare_one.times, 0.99)
-    what = f"status of a {steps}-step task ({len(one.body) // 1024} KiB), one reader"
-    here, named = (
-        f"p50 {median(one.times):.1f} ms, p99 {worst:.1f} ms",
-        f"p99 {base:.1f} ms (the same bytes, bare uvicorn)",
-    )
-    yield Figure("api", what, here, named, f"{worst / base:.1f}", "p99 <= 10 ms", worst <= 10)
-    worst = percentile(anew.times, 0.99)
+    base = percentile(bare_one.times, 0.99)
+    yield _status(f"status of a {steps}-step task ({len(one.body) // 1024} KiB), one reader", one, base, aim=10)
     what = f"the same, asked every {_STALE:g} s: no answer of before is used"
-    here = f"p50 {median(anew.times):.1f} ms, p99 {worst:.1f} ms; {each:.1f} ms of a core"
-    yield Figure("api", what, here, named, f"{worst / base:.1f}", "p99 <= 10 ms", worst <= 10)
+    yield _status(what, anew, base, f"; {each:.1f} ms of a core", aim=10)
+    yield _status(f"as the second line, beside {tasks:,} tasks whose polls come together", beside, base)
     what = f"list of 50 while {tasks:,} tasks run, 8 readers"
     here = f"{many.rate:.0f} requests/s, p99 {percentile(many.times, 0.99):.1f} ms"
     named = f"{bare_many.rate:.0f} (the same bytes, bare uvicorn)"
     yield Figure("api", what, here, named, f"{many.rate / bare_many.rate:.2f}", ">= 1,500/s", many.rate >= 1500)
     yield slower
+
+
+def _status(what: str, met: Load, base: float, cost: str = "", *, aim: float | None = None) -> Figure:
+    """What one reader of a status met, beside the worst `base` (ms) of a bare server."""
+    worst = percentile(met.times, 0.99)
+    here = f"p50 {median(met.times):.1f} ms, p99 {worst:.1f} ms{cost}"
+    named = f"p99 {base:.1f} ms (the same bytes, bare uvicorn)"
+    figure = Figure("api", what, here, named, f"{worst / base:.1f}")
+    return replace(figure, aim=f"p99 <= {aim:g} ms", reached=worst <= aim) if aim else figure
 
 
 def _slowed(target: Target, repo: Repository, address: str, pairs: int) -> Figure:
