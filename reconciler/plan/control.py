@@ -26,6 +26,9 @@ CONTROL_CONDITIONS = frozenset({PENDING, REFUSED, STALE})
 _REVOCABLE = LIVE_TASKS - {TaskPhase.REVOKING} | {TaskPhase.FAILED}
 """A task that has failed could be taken up again: to revoke it ends that, too."""
 
+_LEFT = {"suspended": "suspend", "revoked": "stop"}
+"""What a state asks to do with what is left of a task."""
+
 PLAN = Cause("plan")
 
 MINUTES = "%Y-%m-%dT%H:%MZ"
@@ -82,8 +85,20 @@ def _about_task(
         yield "repin", pinning
     if remark := _about_until(task.record, now):
         yield "until", remark
-    if task.record.control.get("state") == "revoked" and task.record.phase is TaskPhase.FINISHED:
-        yield "state", Remark(STALE, "the task has finished, and nothing of it is left to stop")
+    if remark := _about_state(task.record):
+        yield "state", remark
+
+
+def _about_state(record: TaskRecord) -> Remark | None:
+    """Why the state that is asked for comes too late; None if it does not, or none is asked for in so many words."""
+    wanted = record.control.get("state")
+    if wanted == "suspended" and "until" in record.control:
+        return None  # it ended by itself, or will
+    if record.phase is TaskPhase.FINISHED and wanted in _LEFT:
+        return Remark(STALE, f"the task has finished, and nothing of it is left to {_LEFT[wanted]}")
+    if record.phase is TaskPhase.REVOKED and wanted == "suspended":
+        return Remark(STALE, f"the task is revoked, which is final; `run: {record.run + 1}` runs all of it again")
+    return None
 
 
 def _asked_now(record: TaskRecord, found: Iterable[tuple[str, Remark]]) -> Cause:
