@@ -93,6 +93,10 @@ class Source(Protocol):
         """Where this is and which ref and path are followed, for people."""
         ...
 
+    def followed(self) -> str:
+        """The ref as it was asked for, or the full name of the branch that was found instead; "" where there is none."""
+        ...
+
     def revision(self) -> Revision:
         """Look again and say what is current; cheap when nothing is new. Raises SourceUnavailable."""
         ...

@@ -26,6 +26,7 @@ from reconciler.drivers.script import available as script_available
 from reconciler.errors import Refusal, SettingsError
 from reconciler.follow import Follower
 from reconciler.inbox import Inbox
+from reconciler.last_good import branch_before
 from reconciler.loop import Loop, tick
 from reconciler.observed import Limits, Programs
 from reconciler.policy import allowed, allowed_secret
@@ -357,13 +358,15 @@ class _Controller:
             folder = Path(wanted.location.removeprefix("dir:") or ".")
             return FolderSource(wanted.name, folder, wanted.path, clock.now, trailers=((ALLOW_PRUNE, str(allow)),))
         mirror = self.folder / "sources" / _file_name(wanted.name)
-        return open_source(wanted.name, wanted.location, wanted.ref, wanted.path, mirror, clock.now, wanted.signers)
+        no_refs = wanted.location.startswith("dir:")
+        ref = wanted.ref or (None if no_refs else branch_before(self.store.source(wanted.name)))
+        return open_source(wanted.name, wanted.location, ref, wanted.path, mirror, clock.now, wanted.signers)
 
     def _follower(self, source: Source) -> Follower:
         wanted = self.settings.source
         known = self.store.source(wanted.name)
-        record = known or SourceRecord(wanted.name, wanted.location, wanted.ref or "", wanted.path)
-        record = replace(record, location=source.describe(), ref=wanted.ref or "", path=wanted.path)
+        record = known or SourceRecord(wanted.name, wanted.location, "", wanted.path)
+        record = replace(record, location=source.describe(), ref=source.followed(), path=wanted.path)
         cold = not record.commit
         hold = cold and self.settings.cold_start == "hold"
         if cold:

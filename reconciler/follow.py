@@ -237,6 +237,8 @@ class Follower:
             changed = frozenset(
                 {each.path for each in activation.definitions} | {path for path, _ in activation.removed}
             )
+        if self._library is None:
+            log.info("follows", source=self._source.describe(), commit=seen.revision.commit)
         _tell_rejected(seen.library, self._library)
         self._library, self._force = seen.library, seen.force
         self._inbox.revise(desired, sorted(identities), activation, concerned, changed)
@@ -291,6 +293,8 @@ class Follower:
         self._standing = tuple(_conditions(seen))
         self._record = replace(
             self._record,
+            location=self._source.describe(),
+            ref=self._source.followed(),
             commit=revision.commit,
             author=revision.author,
             email=revision.email,
@@ -378,12 +382,13 @@ def _row(document: DocumentState) -> DefinitionRecord:
 def _conditions(seen: Sighting) -> Iterator[Condition]:
     yield _condition("Ready", "True", "InForce", "")
     if seen.rewound:
-        yield _condition(
-            "Rewound", "True", "W-REWIND", "history was rewritten; what runs keeps its pins, nothing fires twice"
-        )
+        text = "history was rewritten, or another branch is followed; what runs keeps its pins, nothing fires twice"
+        yield _condition("Rewound", "True", "W-REWIND", text)
     if rejected := seen.library.rejected:
         first = next(iter(rejected.values()))[0]
-        text = f"{len(rejected)} files rejected, their last good versions stay in force and nothing is removed; {first}"
+        several = f"{len(rejected)} files rejected, their last good versions stay"
+        what = "1 file rejected, its last good version stays" if len(rejected) == 1 else several
+        text = f"{what} in force and nothing is removed; {first}"
         yield _condition("DefinitionsRejected", "True", "DefinitionsRejected", text)
 
 

@@ -15,6 +15,7 @@ from definitions.problems import Problem
 from definitions.revision import Revision, Tree
 from state.records import DefinitionRecord, SourceRecord
 
+BRANCHES = "refs/heads/"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -44,6 +45,13 @@ class LastGood(Mapping[str, Sequence[Definition]]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def branch_before(source: SourceRecord | None) -> str | None:
+    """The branch that a repository's HEAD named when it was followed first: whoever switches branches in a work tree does
+    not change what should run, also over a restart. None if something else was followed, or nothing.
+    """
+    return source.ref if source and source.ref.startswith(BRANCHES) else None
 
 
 def remembered(source: SourceRecord, rows: Iterable[DefinitionRecord]) -> tuple[Revision, Library]:

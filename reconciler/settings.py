@@ -49,7 +49,8 @@ class SourceSettings(Section):
         default=".", description="A Git repository (path or `file://` URL), or `dir:PATH` for a plain folder."
     )
     ref: str | None = Field(
-        default=None, description="Branch, tag or commit to follow; without it the branch that HEAD names."
+        default=None,
+        description="Branch, tag or commit to follow; without it the branch that HEAD named at the first start.",
     )
     path: str = Field(default=".", description="Folder in the repository below which definitions are looked for.")
     poll: Duration = Field(

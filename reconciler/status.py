@@ -185,7 +185,7 @@ def source(record: SourceRecord) -> Document:
     given = [dict(each) for each in record.conditions]
     conditions = given if any(each.get("type") == "Ready" for each in given) else [ready, *given]
     status = {"revision": revision_, "observedAt": moment(record.observed_at), "conditions": conditions}
-    spec = {"location": record.location, "ref": record.ref, "path": record.path}
+    spec = {"location": record.location, "ref": record.ref.removeprefix("refs/heads/"), "path": record.path}
     return _object("Source", {"name": record.name}, spec, status)
 
 

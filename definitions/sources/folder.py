@@ -58,6 +58,10 @@ class FolderSource:
         """The folder whose files are read."""
         return f"dir:{self._root()}"
 
+    def followed(self) -> str:
+        """A folder has no refs."""
+        return ""
+
     def revision(self) -> Revision:
         """Look at the stamp of every file and hash those that changed; the same files give the same revision."""
         now = self._clock()

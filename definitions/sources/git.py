@@ -69,6 +69,7 @@ class GitSource:
     ) -> None:
         self.name = name
         self._location = locate(location, allow_file=allow_file)
+        self._asked = ref
         self._refs = ref_names(ref) if ref is not None and not FULL_HASH.fullmatch(ref) else ()
         self._commit = ref if ref is not None and FULL_HASH.fullmatch(ref) else None
         self._path = normal_folder(path)
@@ -83,6 +84,10 @@ class GitSource:
         """The address, the ref and the path."""
         ref = self._commit or (self._refs[0].removeprefix("refs/heads/") if self._refs else "HEAD")
         return f"{self._location.url} at {ref}" + (f", below {self._path}" if self._path else "")
+
+    def followed(self) -> str:
+        """The ref as it was asked for; without one the branch that HEAD named, as `refs/heads/…`, once that is known."""
+        return self._asked or (self._refs[0] if self._refs else "")
 
     def revision(self) -> Revision:
         """Ask the repository where the ref is, fetch if that is news; one git command if it is not."""
@@ -197,7 +202,8 @@ class GitSource:
     def _nothing_there(self, names: tuple[str, ...]) -> SourceUnavailable:
         if names == ("HEAD",):
             return SourceUnavailable("NoCommits", f"{self._location.url}: HEAD names no commit yet")
-        return SourceUnavailable("RefNotFound", f"{self._location.url} has no {' or '.join(names)}")
+        text = f"{self._location.url} has no {' or '.join(names)}; `source.ref` (--ref) says what to follow"
+        return SourceUnavailable("RefNotFound", text)
 
     def _fetched(self, ref: str, oid: str) -> Revision:
         if self._tip() != oid:

@@ -10,7 +10,7 @@ from reconciler.settings import SourceSettings
 from reconciler.shortening import shortened
 from state.phases import PUBLIC, Phase, StepPhase, TaskPhase
 from state.reader import Reader
-from state.records import Event, SourceRecord, TaskSnapshot, TriggerRecord
+from state.records import Event, TaskSnapshot, TriggerRecord
 from state.store import Committed
 
 log = structlog.get_logger("reconciler.run")
@@ -60,7 +60,8 @@ class Announcer:
         wanted = sum(count for (kind, _), count in reader.definition_counts().items() if kind == "Task")
         reader.close()
         if found and not wanted:
-            self._say(f"nothing to do: 0 task files under {self._source.path} at {self._tip(found)}")
+            tip = found.ref.removeprefix("refs/heads/") or "HEAD"
+            self._say(f"nothing to do: 0 task files under {self._source.path} at {tip} ({short(found.commit)})")
         return found is not None
 
     def _say(self, line: str) -> None:
@@ -72,9 +73,6 @@ class Announcer:
         except OSError as error:
             self._mute = True
             log.warning("what happens is not told any more", error=error.strerror)
-
-    def _tip(self, found: SourceRecord) -> str:
-        return f"{self._source.ref or 'HEAD'} ({short(found.commit)})"
 
 
 def _of_trigger(event: Event, trigger: TriggerRecord | None) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO, cast
 import typer
 
 from reconciler.cli.failure import DONE, Failure
-from reconciler.cli.options import DEFAULT_STATE, PathOption, RefOption, SettingsOption, SourceOption, source_flags
+from reconciler.cli.options import DEFAULT_STATE, PathOption, SettingsOption, SourceOption, source_flags
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -51,7 +51,12 @@ ListenOption = Annotated[
 
 def run(
     source: SourceOption = None,
-    ref: RefOption = None,
+    ref: Annotated[
+        str | None,
+        typer.Option(
+            "--ref", metavar="REF", help="A branch, tag or commit.  [default: HEAD's branch, at the first start]"
+        ),
+    ] = None,
     path: PathOption = None,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="The state folder.  [default: .reconciler]")

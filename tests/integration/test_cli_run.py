@@ -135,7 +135,7 @@ def test_without_task_files_it_says_so(repository, service):
     done = run_until_idle(repository)
 
     assert done.returncode == 0
-    assert "nothing to do: 0 task files under . at HEAD (" in done.stdout
+    assert "nothing to do: 0 task files under . at main (" in done.stdout
 
 
 def test_a_task_whose_file_is_rejected_is_answered_with_the_place_of_the_problem(repository, service):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.controllers import Controller, found, job, run_until_idle, task
+from tests.controllers import Controller, conditions, found, job, run_until_idle, sources, task
 from tests.loopback import Loopback, answer
 from tests.repositories import Repository
 
@@ -180,6 +180,39 @@ def test_a_rewound_branch_is_told_and_nothing_runs_twice(tmp_path, repository, t
         controller.reaches("three", "finished")
         assert "Rewound" not in controller.conditions()
     assert len(target.requests) == 3
+
+
+def test_whoever_switches_branches_does_not_change_what_should_run_also_over_a_restart(tmp_path, repository, target):
+    state = tmp_path / "state"
+    repository.commit("one", one=task("one", "job: ok"))
+    run_until_idle(repository.folder, state)
+    repository.git("switch", "--quiet", "--create", "feature")
+    repository.commit("nobody has looked at this", two=task("two", "job: ok"))
+
+    ended = run_until_idle(repository.folder, state)
+
+    (source,) = sources(state)
+    assert found(state, "two") is None
+    assert source.ref == "refs/heads/main"
+    assert source.location.endswith(" at main")
+    assert "repository at main" in ended.text
+    assert "Rewound" not in conditions(state)
+    run_until_idle(repository.folder, state, "--ref", "feature")
+    assert found(state, "two").record.phase.value == "finished"
+    assert sources(state)[0].ref == "feature"
+
+
+def test_a_branch_that_is_gone_is_told_with_the_setting_that_names_another(tmp_path, repository):
+    state = tmp_path / "state"
+    repository.commit("one", one=task("one", "job: ok"))
+    run_until_idle(repository.folder, state)
+    repository.git("branch", "--quiet", "--move", "main", "trunk")
+
+    with Controller(repository.folder, state) as controller:
+        controller.until(lambda: controller.conditions()["Ready"].startswith("False RefNotFound"))
+        ready = controller.conditions()["Ready"]
+
+    assert "has no refs/heads/main; `source.ref` (--ref) says what to follow" in ready
 
 
 def test_a_bad_version_of_a_definition_leaves_its_last_good_one_in_force(tmp_path, repository, target):

@@ -45,6 +45,9 @@ class Texts:
     def describe(self) -> str:
         return "texts"
 
+    def followed(self) -> str:
+        return ""
+
     def revision(self) -> Revision:
         if self.broken:
             raise SourceUnavailable("FetchFailed", self.broken)

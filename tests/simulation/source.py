@@ -81,6 +81,9 @@ class SimulatedSource:
     def describe(self) -> str:
         return "memory:repository"
 
+    def followed(self) -> str:
+        return ""
+
     def revision(self) -> Revision:
         self._strikes.point("C0 fetch")
         if self._strikes.fetch_error():
