@@ -136,7 +136,8 @@ def _copy(source: Path, target: Path, *, mark: str) -> None:
     except OSError as error:
         raise NotWritable(f"{target} cannot be written: {error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        for each in part.parent.glob(f"{escape(part.name)}*"):  # SQLite keeps the journal of what a full disk cut off
+            each.unlink(missing_ok=True)
 
 
 def _new_part(target: Path) -> Path:
@@ -150,7 +151,7 @@ def _new_part(target: Path) -> Path:
     except OSError as error:
         raise NotWritable(f"{target} cannot be written: {error}") from error
     now = part.stat().st_mtime
-    for old in target.parent.glob(f"{escape(target.name)}.*.part"):
+    for old in target.parent.glob(f"{escape(target.name)}.*.part*"):
         with suppress(OSError):  # another copy has become whole meanwhile
             if now - old.stat().st_mtime > _ABANDONED:
                 old.unlink()

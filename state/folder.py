@@ -18,6 +18,8 @@ from state.wal import log_of
 _UNSUITABLE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs", "fuse"})
 _MOUNTS = Path("/proc/self/mountinfo")
 _WAIT_STEP = 0.1
+_DIGITS = 20
+"""So long are the numbers that are written here at the most."""
 _PATIENCE = 3
 """Tries before Locked: a backup or a check that is just ending may hold the lock for a moment."""
 
@@ -107,25 +109,20 @@ class StateFolder:
                 os.close(handle)
         self._note = self._lock = None
 
-    def read_epoch(self) -> int:
-        """The highest epoch that a controller of this folder has had; 0 if there was none or the file says nothing."""
-        try:
-            text = (self.path / "epoch").read_text()
-        except OSError:
-            return 0
-        return int(text) if text.strip().isdigit() else 0
+    def read_epoch(self) -> int | None:
+        """The highest epoch that a controller of this folder has had; 0 if there was none.
+
+        None where the file is no number any more: it is only ever replaced whole, so something else has spoiled it.
+        """
+        return _number_in(self.path / "epoch")
 
     def write_epoch(self, epoch: int) -> None:
         """Remember `epoch` outside the database, durably."""
         write_durably(self.path / "epoch", f"{epoch}\n".encode())
 
     def read_sequence(self) -> int:
-        """An event sequence that the database of this folder has reached; 0 if nothing is known."""
-        try:
-            text = (self.path / "sequence").read_text()
-        except OSError:
-            return 0
-        return int(text) if text.strip().isdigit() else 0
+        """An event sequence that the database of this folder has reached; 0 if nothing is known: a power cut does that."""
+        return _number_in(self.path / "sequence") or 0
 
     def note_sequence(self, sequence: int) -> None:
         """Remember, outside the database and without a promise, that its commits up to `sequence` are durable.
@@ -190,6 +187,17 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _number_in(path: Path) -> int | None:
+    """The number that the file `path` holds; 0 if there is no such file, None if it holds something else."""
+    try:
+        data = path.read_bytes().strip()
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return None
+    return int(data) if data.isdigit() and len(data) <= _DIGITS else None
 
 
 def _open(path: Path) -> int:

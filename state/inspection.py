@@ -32,7 +32,7 @@ from state.rows import (
     ForeignRow,
     Table,
 )
-from state.soundness import Counters, counters, named, older, out_of_step, wake_breaks
+from state.soundness import Seen, counters, named, older, out_of_step, wake_breaks
 from state.wal import log_of, read_log
 
 _TABLES: tuple[Table[Any], ...] = (
@@ -85,7 +85,7 @@ def inspect(state: Path) -> list[Finding]:
     database = folder.database
     if not database.exists():
         raise Unreadable(f"there is no state in {state}")
-    seen = Counters(folder.read_epoch(), folder.read_sequence())  # before the database, which goes ahead of them
+    seen = Seen(folder.read_epoch(), folder.read_sequence())  # before the database, which goes ahead of them
     alone = not log_of(database).exists()
     with closing(connect_reader(database, immutable=alone)) as connection:
         try:
@@ -141,7 +141,7 @@ def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
             yield Finding(what, str(where))
 
 
-def _counters(connection: sqlite3.Connection, seen: Counters) -> Iterator[Finding]:
+def _counters(connection: sqlite3.Connection, seen: Seen) -> Iterator[Finding]:
     """A database that is marked as older is known to be: its controller holds everything."""
     try:
         found = counters(connection)
@@ -150,7 +150,7 @@ def _counters(connection: sqlite3.Connection, seen: Counters) -> Iterator[Findin
         return
     marked = connection.execute("SELECT 1 FROM meta WHERE name = 'held' AND value <> ''").fetchone()
     if not marked and (why := older(found, seen)):
-        yield Finding("the database is older than what has run", why)
+        yield Finding("the database may be older than what has run", why)
 
 
 def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -40,6 +40,13 @@ class Counters(NamedTuple):
     sequence: int
 
 
+class Seen(NamedTuple):
+    """The same as its folder has seen it; no epoch where the file of that is spoiled."""
+
+    epoch: int | None
+    sequence: int
+
+
 def counters(connection: sqlite3.Connection) -> Counters:
     """They are numbers, and no event comes after the last; raises ForeignRow."""
     found = dict(connection.execute("SELECT name, value FROM meta"))
@@ -54,8 +61,10 @@ def counters(connection: sqlite3.Connection) -> Counters:
     return known
 
 
-def older(found: Counters, seen: Counters) -> str:
-    """How a database is recognised as older than what has run, from what its folder has `seen`; "" if it is not."""
+def older(found: Counters, seen: Seen) -> str:
+    """Why a database may be older than what has run, by what its folder has `seen`; "" if it is not."""
+    if seen.epoch is None:
+        return "the file `epoch` of the state folder holds no number, so nobody can tell how old the database is"
     if seen.epoch > found.epoch:
         return f"the database is from epoch {found.epoch}, and the state folder has seen epoch {seen.epoch}"
     if seen.sequence > found.sequence:

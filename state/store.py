@@ -45,7 +45,7 @@ from state.questions import Questions
 from state.records import Event, Identity, Snapshot, Uid
 from state.room import Usage
 from state.rows import to_microseconds
-from state.soundness import Counters, counters, named, older, unsound
+from state.soundness import Seen, counters, named, older, unsound
 from state.triggers import TriggerChange, trigger_of
 from state.wal import log_of
 from state.writing import Turn, forget_firings, write_source, write_turn
@@ -69,7 +69,7 @@ def _random_name() -> str:
 class Store(Questions):
     """One state folder, written. `notes` are what an operator should hear about it once.
 
-    `held` says why nothing unfinished may go on by itself ("" normally): the database is older than what has run.
+    `held` says why nothing unfinished may go on by itself ("" normally): the database may be older than what has run.
     """
 
     def __init__(self, folder: StateFolder, connection: sqlite3.Connection, cached: int) -> None:
@@ -193,16 +193,17 @@ class Store(Questions):
     def _begin(self, new_name: Callable[[], str]) -> None:
         """A new epoch, above all that the database and the folder know of."""
         stored = counters(self._connection)
-        seen = Counters(self.folder.read_epoch(), self.folder.read_sequence())
+        seen = Seen(self.folder.read_epoch(), self.folder.read_sequence())
         marked = self._meta()
         self.held = marked.get("held", "") or older(stored, seen)
         self.controller = marked.get("controller") or new_name()
         self.epoch = stored.epoch
+        epoch = max(stored.epoch, seen.epoch or 0) + 1
         with self._transaction():
-            self._set("epoch", str(max(stored.epoch, seen.epoch) + 1))
+            self._set("epoch", str(epoch))
             self._set("controller", self.controller)
             self._set("held", self.held)
-        self.epoch = max(stored.epoch, seen.epoch) + 1
+        self.epoch = epoch
         self.folder.know_files()
         self.folder.write_epoch(self.epoch)
         self.checkpoint(above=0)  # after a failed fsync the page cache may say more than the disk: this writes it again

@@ -212,8 +212,10 @@ def test_what_is_wrong_with_a_backup_is_no_reason_to_restore_it(folder, tmp_path
 
 def test_a_full_disk_under_a_backup_is_the_one_of_the_backup(folder, store, tmp_path):
     try:
-        with small_disk(tmp_path / "small", "64k") as disk, pytest.raises(Full, match=r"small/copy\.db"):
-            backup(folder, disk / "copy.db")
+        with small_disk(tmp_path / "small", "64k") as disk:
+            with pytest.raises(Full, match=r"small/copy\.db"):
+                backup(folder, disk / "copy.db")
+            assert list(disk.iterdir()) == []
     except PermissionError as error:
         pytest.skip(f"no file system can be mounted here: {error}")
 

@@ -3,9 +3,10 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from time import monotonic, sleep
 from urllib.request import urlopen
 
@@ -15,6 +16,8 @@ from reconciler.api import connections
 from reconciler.api.listen import DEFAULT_LISTEN, parse_listen
 from reconciler.api.serve import bind, main
 from reconciler.errors import SettingsError
+from state.errors import Damaged
+from state.store import Store
 from tests.read_side import grade_class, served
 
 
@@ -62,6 +65,16 @@ def test_it_says_where_it_listens_and_ends_when_the_pipe_to_its_parent_closes(st
         os.close(writing)
 
         assert child.wait(10) == 0
+
+
+def test_what_a_controller_refuses_to_act_upon_can_still_be_read(state):
+    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE events SET message = 'another' WHERE sequence = 2")
+    with pytest.raises(Damaged):
+        Store.open(state)
+
+    with process(state, "--listen", "127.0.0.1:0") as child, urlopen(address(state, child) + "/api/v1/tasks") as answer:
+        assert {each["metadata"]["name"] for each in json.load(answer)["items"]} >= {"grade-dave"}
 
 
 def test_it_ends_with_a_follower_connected(state):

@@ -458,6 +458,27 @@ def test_a_lost_database_beside_its_epoch_is_held_too(folder):
     again.close(keep_wal=False)
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xb5\n", "²\n".encode(), b"9" * 5000, b"-1\n"])
+def test_a_spoiled_epoch_proves_nothing_so_the_database_is_held(folder, content):
+    Store.open(folder).close(keep_wal=False)
+    (folder / "epoch").write_bytes(content)
+    assert [each.what for each in inspect(folder)] == ["the database may be older than what has run"]
+
+    again = Store.open(folder)
+
+    assert "epoch` of the state folder holds no number" in again.held
+    assert (again.epoch, again.folder.read_epoch()) == (2, 2)
+    again.close(keep_wal=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 21, b"\xb5\n", b"9" * 5000])
+def test_a_note_that_a_power_cut_has_torn_says_nothing(folder, content):
+    Store.open(folder).close(keep_wal=False)
+    (folder / "sequence").write_bytes(content)
+    assert inspect(folder) == []
+    assert Store.open(folder).held == ""
+
+
 def test_a_newer_schema_is_refused(folder):
     Store.open(folder).close(keep_wal=False)
     sql(folder, f"PRAGMA user_version = {VERSION + 1}")
