@@ -38,7 +38,8 @@ class Outcome:
 
 def main() -> int:
     """Run what was asked for. Told to end, it ends what it runs and takes its copies of the tree with it."""
-    signal.signal(signal.SIGTERM, _end)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, _end)
     given = _arguments()
     known = mutants()
     if given.renew:
@@ -46,8 +47,7 @@ def main() -> int:
         return 0
     chosen = [each for each in known if each.name in given.only] if given.only else known
     chosen = rotated(chosen, given.rotate, given.turn) if given.rotate else chosen
-    red = _red(chosen)
-    if red:
+    if red := _red(chosen):
         print(f"the tree as it is fails {red}: nothing that fails now says anything about a planted bug")
         return 1
     with ThreadPoolExecutor(given.workers) as pool:
@@ -84,9 +84,12 @@ def _by_any_check(mutant: Mutant, workers: int) -> str:
 
 
 def _red(chosen: Sequence[Mutant]) -> str:
-    """A named check that fails in the tree as it is."""
-    with copy_of_the_tree() as tree:
-        return failing_test(tree, list(dict.fromkeys(node for each in chosen for node in each.catchers)))
+    """A named check that fails in the tree as it is, or why they cannot be run."""
+    try:
+        with copy_of_the_tree() as tree:
+            return failing_test(tree, list(dict.fromkeys(node for each in chosen for node in each.catchers)))
+    except Unusable as error:
+        return f"to run what the patches name ({str(error).strip()})"
 
 
 def _end(number: int, _: object) -> NoReturn:
@@ -113,7 +116,7 @@ def verdict(outcomes: Sequence[Outcome], *, whole: bool) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     names = [each.name for each in mutants()]
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help="only these")
     parser.add_argument("--rotate", type=whole(1), metavar="K", help="only K of them, others at each --turn")
     parser.add_argument(
         "--turn", type=int, default=0, help="which K: any number that moves, such as the day of the year"

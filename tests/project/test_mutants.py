@@ -2,11 +2,14 @@
 
 import re
 import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from tests.mutants.__main__ import Outcome, hunt, verdict
+from tests.mutants import __main__ as hunting
+from tests.mutants.__main__ import Outcome, _red, hunt, verdict
 from tests.mutants.mutant import PRODUCT, mutants, plant, renew, rotated
 from tests.project.modules import ROOT
 
@@ -36,12 +39,25 @@ def test_a_patch_breaks_the_product_and_says_what_that_violates(mutant):
     assert text.count("\n@@") <= 4, "a planted bug is small"
 
 
-@EACH
-def test_the_tests_that_should_catch_it_exist(mutant):
-    assert mutant.catchers
-    for node in mutant.catchers:
-        file, _, test = node.partition("[")[0].partition("::")
-        assert re.search(rf"def {test}\(", (ROOT / file).read_text(encoding="utf-8")), node
+def test_the_tests_that_should_catch_them_exist_with_the_cases_that_are_named():
+    nodes = [node for mutant in MUTANTS for node in mutant.catchers]
+    words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *nodes]
+
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert all(mutant.catchers for mutant in MUTANTS)
+    assert found.returncode == 0, found.stdout[-2000:]
+
+
+def test_a_test_that_is_not_there_is_named_in_a_sentence(monkeypatch):
+    @contextmanager
+    def here():
+        yield ROOT
+
+    monkeypatch.setattr(hunting, "copy_of_the_tree", here)
+    gone = "tests/project/test_mutants.py::test_nobody_wrote"
+
+    assert gone in _red([replace(MUTANTS[0], catchers=(gone,))])
 
 
 def test_every_mutant_has_its_turn():
