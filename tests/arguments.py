@@ -1,7 +1,21 @@
-"""The numbers that the campaigns take on their command lines: a campaign of nothing must not pass for a good one."""
+"""The command lines of the campaigns: a campaign of nothing must not pass for a good one, and one that fails says how to
+play it again.
+"""
 
 import argparse
+import shlex
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def again(module: str, *words: object) -> str:
+    """The command that runs `module` of the tests with `words`, to be typed where the tree is."""
+    python = Path(sys.executable)
+    shown = python.relative_to(ROOT) if python.is_relative_to(ROOT) else python
+    return shlex.join([str(shown), "-m", module, *map(str, words)])
 
 
 def whole(least: int) -> Callable[[str], int]:

@@ -136,6 +136,7 @@ def _become(order: dict[str, Any], files: Sequence[int]) -> NoReturn:
     os.chdir(order["folder"])
     time.tzset()
     random.seed()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["reconciler", *order["start"]]
     main()
 
@@ -147,5 +148,6 @@ def _load() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with who asks it, who still has to end what was born here
     _load()
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -7,15 +7,17 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing import get_context
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.arguments import seconds, whole
+from tests.arguments import again, seconds, whole
 from tests.crash.oracle import Tally
-from tests.crash.rounds import played, rounds
+from tests.crash.rounds import KILLING, Round, played, rounds
+from tests.workers import obey
 
 
 def main() -> int:
@@ -30,15 +32,31 @@ def main() -> int:
     given = parser.parse_args()
     began = time.monotonic()
     kinds: dict[str, Tally] = {}
+    try:
+        for done, tally in _played(given, parser):
+            print(f"{done}: {tally}", flush=True)
+            if tally.violations:
+                print(f"   to play it again: {_replaying(given, done)}", flush=True)
+            kinds.setdefault(done.kind, Tally()).add(tally)
+    except KeyboardInterrupt:
+        _concluded(kinds, time.monotonic() - began)
+        return 130
+    return _concluded(kinds, time.monotonic() - began)
+
+
+def _played(given: argparse.Namespace, parser: argparse.ArgumentParser) -> Iterator[tuple[Round, Tally]]:
     wanted = rounds(given.kills, given.points, given.stop, given.seed)
     chosen = [each for each in wanted if str(each).startswith(given.only)]
     if not chosen:
         parser.error(f"no round has a name that begins with {given.only!r}")
-    with get_context("spawn").Pool(given.workers, maxtasksperchild=1) as pool:
-        for done, tally in pool.imap_unordered(partial(played, given.seed), chosen):
-            print(f"{done}: {tally}", flush=True)
-            kinds.setdefault(done.kind, Tally()).add(tally)
-    return _concluded(kinds, time.monotonic() - began)
+    with get_context("spawn").Pool(given.workers, obey, maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(partial(played, given.seed), chosen)
+
+
+def _replaying(given: argparse.Namespace, done: Round) -> str:
+    numbers = {name: value for name, value in vars(given).items() if name not in {"workers", "only"}}
+    words = (word for name, value in numbers.items() for word in (f"--{name}", value))
+    return again("tests.crash", *words, "--only", done)
 
 
 def _concluded(kinds: dict[str, Tally], seconds: float) -> int:
@@ -52,7 +70,10 @@ def _concluded(kinds: dict[str, Tally], seconds: float) -> int:
     print(f"the longest SIGTERM took {total.longest:.1f} s")
     for violation in total.violations:
         print(f"VIOLATION {violation}")
-    return int(bool(total.violations))
+    spared = [kind for kind in KILLING if kind in kinds and not kinds[kind].kills]
+    for kind in spared:
+        print(f"{kind}: no controller was killed, so nothing is proven")
+    return int(bool(total.violations or spared))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ ROUND = 20
 """Kills in one world; the next ones come to a new one, so that the look at a world stays short."""
 POINTS = 10
 """System calls in one world: each is a start under strace."""
+EACH_START, AT_CALLS, AT_RANDOM, IN_RECOVERY = KILLING = (
+    "a kill 1 s after each start",
+    "system calls",
+    "random moment",
+    "kills during recovery",
+)
+"""The kinds of rounds whose ends are kills."""
 
 Found = TypeVar("Found")
 Part = Callable[[Campaign], None]
@@ -45,10 +52,10 @@ def rounds(kills: int, points: int, stop: float, seed: int) -> Iterator[Round]:
         raise SystemExit("kills at chosen system calls need a strace that may trace: install it, allow ptrace")
     else:
         print("skipped: kills at chosen system calls need strace (apt install strace)", file=sys.stderr)
-    yield Round("a kill 1 s after each start", 1, Campaign.kill_each_start)
+    yield Round(EACH_START, 1, Campaign.kill_each_start)
     for kind, act, count in (
-        ("random moment", Campaign.kill_at_random, kills),
-        ("kills during recovery", Campaign.kill_during_recovery, share),
+        (AT_RANDOM, Campaign.kill_at_random, kills),
+        (IN_RECOVERY, Campaign.kill_during_recovery, share),
         ("SIGTERM", Campaign.terminate, share),
     ):
         for number, first in enumerate(range(0, count, ROUND), 1):
@@ -62,7 +69,7 @@ def _at_system_calls(limit: int, chance: random.Random) -> Iterator[Round]:
     writes = [point for point in points if point.call in {"pwrite64", "fdatasync"}]
     refused = sorted(chance.sample(writes, min(limit // 4 or len(writes), len(writes))))
     for kind, act, places in (
-        ("system calls", Campaign.kill_at_syscall, chosen),
+        (AT_CALLS, Campaign.kill_at_syscall, chosen),
         ("a failing disk", Campaign.fail_at_syscall, refused),
     ):
         for number, first in enumerate(range(0, len(places), POINTS), 1):

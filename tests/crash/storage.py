@@ -60,9 +60,13 @@ def main() -> int:
         _backups(given.backups),
     )
     broken = 0
-    for line in chain.from_iterable(parts):
-        broken += 1
-        print(f"VIOLATION {line}", flush=True)
+    try:
+        for line in chain.from_iterable(parts):
+            broken += 1
+            print(f"VIOLATION {line}", flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted after {broken} violations")
+        return 130
     print(f"{broken} violations")
     return int(bool(broken))
 

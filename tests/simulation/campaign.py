@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import TypeVar
 
+from tests.arguments import again
 from tests.simulation.canonical import CASES
 from tests.simulation.case import Case
 from tests.simulation.generate import generate
 from tests.simulation.play import Outcome, play
 from tests.simulation.sometimes import SOMETIMES
+from tests.workers import obey
 
 T = TypeVar("T")
 CHUNK = 25
@@ -73,6 +75,11 @@ def _settled() -> Iterator[None]:
         gc.unfreeze()
 
 
+def replaying(what: object) -> str:
+    """The command that shows the history of a seed or of a file again."""
+    return again("tests.simulation", "replay", what)
+
+
 def play_seeds(seeds: range) -> Tally:
     """Play the cases of these seeds."""
     return play_all(map(generate, seeds))
@@ -109,7 +116,7 @@ def play_pairs(where: tuple[str, int]) -> Tally:
 def _spread(part: Callable[[T], Tally], over: Iterable[T], workers: int, told: Callable[[Tally], None]) -> Tally:
     total, context = Tally(), get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with context.Pool(workers, maxtasksperchild=CHUNKS) as pool:
+    with context.Pool(workers, obey, maxtasksperchild=CHUNKS) as pool:
         for tally in pool.imap(part, over):
             total.add(tally)
             told(total)
