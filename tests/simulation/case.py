@@ -5,6 +5,7 @@ whatever is left still means something.
 """
 
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -41,6 +42,14 @@ FAULTS = (
     "bad_file",
 )
 """The last three are commits; a case without them has none of their kind."""
+
+KINDS = (
+    *("add", "remove", "move", "change", "drift", "policy", "suspend", "resume", "revoke", "run", "revert"),
+    *("force_push", "empty_tree", "bad_file", "bad_flow", "mend", "crowd", "disperse", "confirm", "confirm_few"),
+    *("retry", "skip", "resolve", "approve", "until", "repin", "expect"),
+    *("trigger_add", "trigger_remove", "trigger_change", "trigger_suspend", "trigger_resume"),
+)
+"""What people do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,13 @@ class Case:
     schedules: tuple[Schedule, ...] = ()
     ahead: float = 0.0  # seconds by which the wall clock begins later than others'
 
+    def __post_init__(self) -> None:
+        """A word that means nothing would do nothing, and whatever it stood for would hold. Raises ValueError."""
+        _require("faults", self.faults, FAULTS)
+        _require("kinds of operations", (each.kind for each in self.operations), KINDS)
+        works = (work for flow in self.flows for step in flow.steps for work in step.works)
+        _require("flavours", (each.flavour for each in works), FLAVOURS)
+
     def to_json(self) -> str:
         """As a file of the corpus."""
         return json.dumps({**asdict(self), "faults": sorted(self.faults)}, indent=1, ensure_ascii=False) + "\n"
@@ -152,6 +168,11 @@ class Case:
         value["operations"] = tuple(Operation(**each) for each in value["operations"])
         value["schedules"] = tuple(Schedule(**each) for each in value.get("schedules", ()))
         return cls(**{**value, "faults": frozenset(value["faults"]), "crash_at": tuple(value["crash_at"])})
+
+
+def _require(what: str, words: Iterable[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(words) - set(known)):
+        raise ValueError(f"there are no such {what}: {', '.join(unknown)}")
 
 
 def _flow(value: dict[str, Any]) -> Flow:

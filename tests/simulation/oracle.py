@@ -295,15 +295,23 @@ class Oracle:
         if new.ended and (old is None or old.number != new.number or not old.ended):
             self._world.reached(f"attempt {new.phase}")
             stopping = old is not None and old.phase is AttemptPhase.CANCELLING
-            sure = not stopping and self._world.case.faults <= HARMLESS and self._surely_known(process, task, new)
-            if text := unproven(new, self._world.target, self._world.clock.elapsed, sure=sure):
+            sure = not stopping and self._surely_known(process, task, new)
+            target, elapsed = self._world.target, self._world.clock.elapsed
+            if text := unproven(new, target, elapsed, sure=sure, before=self._past.executed):
                 raise self._broken(text)
 
     def _surely_known(self, process: "Process", task: TaskSnapshot, attempt: AttemptRecord) -> bool:
-        """Whether a mere crash never makes the outcome unknown: it can be looked up, or the same call goes out again."""
+        """Whether nothing that has happened could make the outcome unknown.
+
+        A mere crash does not where it can be looked up, or the same call goes out again.
+        """
+        doubts = {call for fault, call in self._world.struck if fault not in HARMLESS}
+        if "" in doubts or any(call.startswith(f"{attempt.key}/") for call in doubts):
+            return False
         unit = locate(process.loop.programs.get(task.record.pins), attempt.path).unit
         flavour = flavour_of_attempt(attempt)
-        return flavour in PROVABLE or (flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry")
+        resent = flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry"
+        return self._world.lives == 1 or flavour in PROVABLE or resent
 
     def _intended(self, process: "Process", attempt: AttemptRecord) -> None:
         """A step begins only after all that it waits for, and after the end of its attempt before (I4, I2)."""

@@ -35,8 +35,8 @@ class People:
         repository = self._repository
         said = f"{operation.kind} {operation.subject} {operation.value}".rstrip()
         if operation.kind == "force_push":
-            repository.force(1)
-            return f"force push: back to {repository.head.oid[:12] if repository.head else 'nothing'}"
+            moved = repository.force(1)
+            return f"force push: back to {moved.oid[:12]}" if moved else f"{said}: no change"
         before = repository.files
         trailers = _trailers(operation, before)
         files = self._answered(operation, dict(before), view, now) if view else self._changed(operation, dict(before))

@@ -61,11 +61,13 @@ class Repository:
         self.head = self.commits[oid] = Commit(oid, self.head, dict(files), subject, at, trailers)
         return self.head
 
-    def force(self, back: int) -> None:
-        """Move the branch `back` commits, but not beyond the first one."""
+    def force(self, back: int) -> Commit | None:
+        """Move the branch `back` commits, but not beyond the first one; where it is then, None if it did not move."""
+        before = self.head
         for _ in range(back):
             if self.head and self.head.parent:
                 self.head = self.head.parent
+        return self.head if self.head is not before else None
 
 
 class SimulatedSource:

@@ -10,16 +10,19 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler import follow, loop
+import pytest
+
+from reconciler import follow, judgement, loop
 from reconciler.actions import Plan
 from reconciler.agenda import Agenda
 from reconciler.plan import capacity, groups, progress, triggers, verdict
 from reconciler.plan.whole import plan
 from state import store, writing
+from state.phases import Signal
 from state.reading import Reading
 from state.records import StepRecord
 from state.store import Committed, Store
-from tests.simulation import test_bad_files
+from tests.simulation import test_bad_files, world
 from tests.simulation.campaign import LARGE, LEAST, Tally, play_all
 from tests.simulation.canonical import CASES
 from tests.simulation.case import Case, Flow, Operation, Schedule, Step, Work
@@ -32,6 +35,7 @@ from tests.simulation.sometimes import SOMETIMES
 from tests.simulation.target import Target
 from tests.simulation.test_bad_files import Doubter, reads  # noqa: F401  # a fixture
 from tests.simulation.test_simulation import DIGEST
+from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
 ROW = CASES["every kind in a row"]
@@ -89,6 +93,41 @@ def test_i3_a_success_that_the_target_did_not_tell_of(monkeypatch):
 
     monkeypatch.setattr(Target, "say", say)
     assert caught(CASES["a post"]) == "I3"
+
+
+def test_i3_a_failure_that_is_a_guess(monkeypatch):
+    change = judgement._Bench._change
+
+    def guessed(self, signal, **values):
+        return change(self, Signal.FAIL if signal is Signal.LOSE else signal, **values)
+
+    case = replace(CASES["a post"], faults=frozenset({"lost_reply"}))
+    monkeypatch.setitem(world.RATES, "lost_reply", 1.0)
+    assert play(case).reached["attempt lost"]
+
+    monkeypatch.setattr(judgement._Bench, "_change", guessed)
+    assert play(case).violation.endswith("it was carried out, and the target said nothing")
+
+
+@pytest.mark.parametrize("work", [Work("post", fails=1), Work("process", fails=1)])
+def test_i3_a_loss_that_nothing_explains_where_something_else_is_unknown(work, monkeypatch):
+    change = judgement._Bench._change
+
+    def lazy(self, signal, **values):
+        return change(self, Signal.LOSE if signal is Signal.FAIL else signal, **values)
+
+    case = replace(asking(work=work), faults=frozenset({"stale_read", "name_taken", "lost_reply"}))
+    monkeypatch.setattr(World, "strikes", unlucky)
+    assert caught(case) == ""
+
+    monkeypatch.setattr(judgement._Bench, "_change", lazy)
+    assert caught(case) == "I3"
+
+
+def unlucky(self, fault, *about):
+    """Every fault strikes somebody else."""
+    self.struck.add((fault, f"of another task/{fault}"))
+    return False
 
 
 def test_i4_a_step_that_does_not_wait_for_what_is_before_it(monkeypatch):

@@ -3,14 +3,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from state.phases import TaskPhase
-from tests.simulation.campaign import Tally, play_seeds, single_crashes
+from tests.simulation.campaign import Tally, play_seeds, replaying, single_crashes
 from tests.simulation.canonical import CASES
-from tests.simulation.case import Case
+from tests.simulation.case import KINDS, Case, Flow, Operation, Step, Work
 from tests.simulation.generate import generate
 from tests.simulation.play import play
 from tests.simulation.shrink import shrink
@@ -43,9 +44,7 @@ def test_whatever_fails_no_invariant_breaks_and_all_comes_to_rest(chunk, shared)
     size = SEEDS // CHUNKS
     tally = play_seeds(range(chunk * size, (chunk + 1) * size))
 
-    assert not tally.failed, [
-        f"{text[:300]} -> python -m tests.simulation replay {case.seed}" for case, text in tally.failed
-    ]
+    assert not tally.failed, [f"{text[:300]} -> {replaying(case.seed)}" for case, text in tally.failed]
     _keep(shared, chunk, tally)
     parts = list(shared.glob("*.txt"))
     if len(parts) == CHUNKS:
@@ -105,6 +104,23 @@ def test_a_case_is_the_same_after_it_was_written_down(seed):
     case = generate(seed)
 
     assert Case.from_json(case.to_json()) == case
+
+
+def test_people_do_everything_that_there_is_to_do():
+    assert {operation.kind for seed in range(1000) for operation in generate(seed).operations} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"faults": frozenset({"crash", "unheard"})}, "faults: unheard"),
+        ({"operations": (Operation(0.0, "ad", "t0", "flow0"),)}, "kinds of operations: ad"),
+        ({"flows": (Flow("flow0", (Step("a", (Work("gets"),)),)),)}, "flavours: gets"),
+    ],
+)
+def test_a_case_that_asks_for_what_there_is_not_does_not_pass_for_a_good_one(part, said):
+    with pytest.raises(ValueError, match=f"there are no such {said}"):
+        replace(generate(0), **part)
 
 
 def test_a_start_without_an_intent_on_disk_is_found_and_made_small(monkeypatch):

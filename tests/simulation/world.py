@@ -87,8 +87,9 @@ class World:
         self.oracle = Oracle(self)
         self.people = People(case, self.repository, self.chance)
         self.processes: list[Process] = []
-        self._lives = 0
+        self.lives = 0
         self._kills = 0
+        self.struck: set[tuple[str, str]] = set()  # fault, and the call that it was about; "" is all of them
         self._counts: Counter[tuple[object, ...]] = Counter()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
@@ -211,15 +212,15 @@ class World:
             return self.at(self.clock.elapsed + 0.5, self.start)
         if any(process.alive and process.store.epoch == self.oracle.epoch for process in self.processes):
             return None
-        self._lives += 1
-        self.note(f"controller {self._lives} starts")
-        process = Process(self, self._lives, self.folder)
+        self.lives += 1
+        self.note(f"controller {self.lives} starts")
+        process = Process(self, self.lives, self.folder)
         self.processes.append(process)
         return process.begin()
 
     def died(self, process: Process) -> None:
         """Somebody starts it again."""
-        self.at(self.clock.elapsed + self.chance.between(0.5, 4, "restart", self._lives), self.start)
+        self.at(self.clock.elapsed + self.chance.between(0.5, 4, "restart", self.lives), self.start)
 
     def kills(self, name: str) -> bool:
         """Whether the process dies at this yield point."""
@@ -244,9 +245,9 @@ class World:
             return
         self.processes[-1].store.folder.unlock()
         self.processes[-1].store.folder._lock = _nothing()
-        self._lives += 1
-        self.note(f"controller {self._lives} starts beside the other")
-        process = Process(self, self._lives, self.folder)
+        self.lives += 1
+        self.note(f"controller {self.lives} starts beside the other")
+        process = Process(self, self.lives, self.folder)
         self.processes.append(process)
         process.eventloop.call_later(0.5, process.begin)
 
@@ -261,11 +262,14 @@ class World:
         if self.chance.roll(*key, self._counts[key]) >= RATES[fault]:
             return False
         self.reached(f"fault: {fault}")
+        call = str(about[-1])
+        self.struck.add((fault, call if "/" in call else ""))
         self.note(f"fault: {fault} {' '.join(map(str, about))}")
         return True
 
     def _strike(self, fault: str) -> None:
         self.reached(f"fault: {fault}")
+        self.struck.add((fault, ""))
         self.note(f"fault: {fault}")
         match fault:
             case "target_restart":
@@ -296,6 +300,7 @@ class World:
         if not self._backup.exists():
             return
         self.reached("fault: restore")
+        self.struck.add(("restore", ""))
         for process in self.processes:
             process.die("the database is restored")
             process.bury()
@@ -341,7 +346,8 @@ class World:
 
     def _operate(self, operation: Operation, view: View | None = None) -> None:
         text = self.people.operate(operation, self.clock.now(), view)
-        self.reached(f"people: {operation.kind}")
+        if not text.endswith("no change"):
+            self.reached(f"people: {operation.kind}")
         self.note(text)
         if self.processes and hasattr(self.processes[-1], "hint"):
             process = self.processes[-1]
