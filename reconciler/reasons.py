@@ -3,8 +3,10 @@
 A state says how it stands, a reason which of the cases of that state it is (design.md, "States").
 """
 
+import shlex
+
 from state.phases import PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
-from state.records import RESTORED_OLDER, AttemptRecord, StepRecord, TaskRecord
+from state.records import RESTORED_OLDER, AttemptRecord, StepRecord, TaskRecord, TriggerRecord
 
 Condition = dict[str, str]
 
@@ -43,7 +45,7 @@ ATTEMPT_REASONS = {
     AttemptPhase.LOST: "Lost",
 }
 ADVICE = {
-    "Suspended": "commit `control: {state: running}` to go on",
+    "Suspended": "to go on: `reconciler resume {task}`",
     "Removed": "put the file back to go on",
     "WaitingForApproval": "to approve it: `reconciler approve {step} --plan {plan}`",
     "Failed": "to go on: `reconciler retry {step}`, or `reconciler skip {step} --reason …`",
@@ -51,6 +53,11 @@ ADVICE = {
 }
 """By reason: what a person commits who wants a task to go on. The commands write a file and commit it."""
 _NEEDS_A_PERSON = frozenset({"Unadopted", "DefinitionRejected", RESTORED_OLDER})
+
+
+def argument(record: TaskRecord | TriggerRecord) -> str:
+    """A task or a trigger as an argument of a command."""
+    return shlex.quote(f"{record.namespace}/{record.name}")
 
 
 def task_reason(record: TaskRecord, focus: str = "") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from definitions.models import Trigger, TriggerSpec
 from definitions.slots import slots_of
+from reconciler.reasons import argument
 from reconciler.status import API_VERSION, Document, moment
 from reconciler.waiting import duration_text
 from state.phases import PUBLIC, TriggerPhase
@@ -92,7 +93,7 @@ def _reason(record: TriggerRecord, spec: TriggerSpec | None) -> str:
 def _message(record: TriggerRecord, spec: TriggerSpec | None, now: datetime) -> str:
     match record.phase:
         case TriggerPhase.SUSPENDED:
-            return f"{record.message}; commit `control: {{state: running}}` to go on".lstrip("; ")
+            return f"{record.message}; to go on: `reconciler resume --trigger {argument(record)}`".lstrip("; ")
         case TriggerPhase.UNADOPTED:
             return "not adopted: this state folder is new to it; run `reconciler adopt` to let it fire"
         case TriggerPhase.REMOVED:

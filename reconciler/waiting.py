@@ -15,7 +15,7 @@ from definitions.program import Node, Program
 from reconciler.approval import plan_digest
 from reconciler.failures import BROKEN
 from reconciler.position import Position, below, whole
-from reconciler.reasons import ADVICE
+from reconciler.reasons import ADVICE, argument
 from state.phases import ACTIVE_STEPS, ENDED_STEPS, PUBLIC, AttemptPhase, State, StepPhase, TaskPhase
 from state.records import AttemptRecord, Json, StepRecord, TaskRecord, TaskSnapshot
 from state.room import QUEUED_FOR_GROUP, Holder
@@ -27,7 +27,7 @@ _CALLS = {"http": "is calling", "script": "is computing"}
 _PARKED = {
     TaskPhase.UNADOPTED: "waits for its task to be adopted: `reconciler adopt`",
     TaskPhase.CREATED: "waits for its task to start",
-    TaskPhase.SUSPENDED: f"waits for its task to be resumed: {ADVICE['Suspended']}",
+    TaskPhase.SUSPENDED: f"waits for its task to be resumed; {ADVICE['Suspended']}",
     TaskPhase.REMOVED: f"waits for its task to be restored: {ADVICE['Removed']}",
     TaskPhase.REVOKING: "is not started any more: its task is being revoked",
     TaskPhase.REVOKED: "was not started: its task was revoked",
@@ -41,7 +41,7 @@ _FINAL = {
 }
 """Tasks whose steps nobody answers for any more."""
 _STOPPED_HOLDERS = {
-    TaskPhase.SUSPENDED.value: f"suspended: {ADVICE['Suspended']}",
+    TaskPhase.SUSPENDED.value: f"suspended; {ADVICE['Suspended']}",
     TaskPhase.REMOVED.value: f"its file was removed: {ADVICE['Removed']}",
 }
 _OVER = {StepPhase.SKIPPED: "was skipped", StepPhase.SUCCEEDED: "has finished"}
@@ -225,7 +225,7 @@ def _holder(each: Holder) -> str:
         advice = ADVICE["Lost"].format(step=shlex.join((each.name, each.lost)), number=each.attempt)
         return f"{each.name} (its {each.lost} may still run: {advice})"
     if each.phase in _STOPPED_HOLDERS:
-        return f"{each.name} ({_STOPPED_HOLDERS[each.phase]})"
+        return f"{each.name} ({_STOPPED_HOLDERS[each.phase].format(task=shlex.quote(each.name))})"
     return each.name
 
 
@@ -251,7 +251,7 @@ def _parked(record: TaskRecord) -> str:
     """What a step that could go on waits for while its task does not let it; empty where the task does."""
     if record.held and record.live:
         return _PARKED[TaskPhase.UNADOPTED]
-    return _PARKED.get(record.phase, "")
+    return _PARKED.get(record.phase, "").format(task=argument(record))
 
 
 def _begins(record: TaskRecord) -> bool:
@@ -340,6 +340,8 @@ def _pausing(task: TaskSnapshot, where: Place, now: datetime) -> str:
     if not _asks(where):
         return f"{where.path} waits: it goes on {_when(where.step.wake_at, now)}"
     asked = f": {where.step.message}" if where.step.message else ""
+    if task.record.phase is TaskPhase.REMOVED:
+        return f"{where.path} waits for approval{asked}; its file was removed: {ADVICE['Removed']}"
     plan = plan_digest(task, where.position)
     advice = ADVICE["WaitingForApproval"].format(step=_argued(task.record, where), plan=plan)
     return f"{where.path} waits for approval{asked}; {advice}"
@@ -379,14 +381,15 @@ def _stopped(where: Place) -> bool:
 def _suspended(record: TaskRecord, now: datetime) -> str:
     said = _word(record.control, "reason") or record.message
     until = _word(record.control, "until")
-    resumes = f", until {until}" if until else f"; {ADVICE['Suspended']}"
+    resumes = f", until {until}" if until else f"; {ADVICE['Suspended'].format(task=argument(record))}"
     return f"suspended: {said}{resumes}" if said else f"suspended{resumes}"
 
 
 def _still_running(task: TaskSnapshot, program: Program | None) -> str:
     if program is None:
         return ""
-    paths = [each.path for each in leaves(task, program) if each.phase is StepPhase.RUNNING]
+    running = [each for each in leaves(task, program) if each.phase is StepPhase.RUNNING]
+    paths = [each.path for each in running if not _asks(each)]
     return f"; {_names(paths)} still finishes" if paths else ""
 
 

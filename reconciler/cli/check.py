@@ -134,9 +134,9 @@ def simulate(
 ) -> int:
     """Run a workflow offline, from sample answers.
 
-    Every job answers with its `sample`, approvals are given and waits are over at once. Planner and judgement are the
-    real ones; nothing is called and no time passes. STEP is a path such as `step2.api2`; of a list it means every item,
-    and `each.0` the first.
+    Every job answers with its `sample`, scripts too; approvals are given and waits are over at once. Planner and
+    judgement are the real ones; nothing is called or computed and no time passes. STEP is a path such as `step2.api2`;
+    of a list it means every item, and `each.0` the first.
 
     Examples:
       reconciler simulate grade --with name=alice

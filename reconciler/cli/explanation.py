@@ -8,6 +8,11 @@ from reconciler.shortening import shortened
 
 Answer = Mapping[str, Any]
 _SHORT = 10
+_DECIDED = {
+    "SUSPENDED": {"suspended": "suspended", "removed": "removed"},
+    "REVOKED": {"revoking": "revoked", "revoked": "revoked"},
+}
+"""By state: the phases that a task is brought to by somebody's commit."""
 
 
 def _line(text: str) -> str:
@@ -27,7 +32,7 @@ def sentences(task: Answer, history: Sequence[Answer]) -> list[str]:
     head = f"{name} is {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")
     found = [_line(head + (f": {status['message']}" if status.get("message") else ""))]
     found += [f"  {line}" for line in _open_steps(status.get("steps") or (), status.get("message") or "")]
-    found += _suspended_by(status, history)
+    found += _decided_by(status, history)
     found += facts(task)
     return found + ([f"last change: {_change(history[-1])}"] if history else [])
 
@@ -55,16 +60,17 @@ def _open_steps(steps: Sequence[Answer], known: str) -> list[str]:
     return found
 
 
-def _suspended_by(status: Answer, history: Sequence[Answer]) -> list[str]:
-    """Whose commit suspended the task, which is seldom the author of its file."""
+def _decided_by(status: Answer, history: Sequence[Answer]) -> list[str]:
+    """Whose commit suspended, removed or revoked the task, who is seldom the author of its file."""
+    words = _DECIDED.get(status["state"], {})
     own = (each for each in history if each.get("subject") == "task")
-    found = [each for each in own if each.get("after") == "suspended" != each.get("before")]
-    if status["state"] != "SUSPENDED" or not found:
+    found = [each for each in own if each.get("after") in words and each.get("before") not in words]
+    cause = (found[-1].get("cause") or {}) if found else {}
+    if cause.get("kind") != "commit":
         return []
-    cause = found[-1].get("cause") or {}
     said = f" “{cause['message']}”" if cause.get("message") else ""
-    reference = f" in {short(cause['reference'])}" if cause.get("reference") else ""
-    return [_line(f"suspended by: {cause.get('author') or cause.get('kind') or '?'}{reference}{said}")]
+    who = cause.get("author") or "?"
+    return [_line(f"{words[found[-1]['after']]} by: {who} in {short(cause.get('reference'))}{said}")]
 
 
 def facts(task: Answer) -> list[str]:
@@ -134,9 +140,11 @@ def event_row(event: Answer) -> tuple[object, ...]:
 
 
 def _reference(cause: Answer) -> str:
-    """What asked for a change: a commit or a call in short, what people named as it is."""
+    """What asked for a change: a commit in short, which call of the attempt was answered, what people named as it is."""
     reference = cause.get("reference") or ""
-    return short(reference) if cause.get("kind") in {"commit", "observation"} else reference
+    if cause.get("kind") == "observation":
+        return f"of call {reference.rpartition('/')[2]}"
+    return short(reference) if cause.get("kind") == "commit" else reference
 
 
 def event_subject(event: Answer) -> str:

@@ -149,7 +149,8 @@ def _require_samples(program: Program, script: Script) -> None:
         and each.key not in script.fails
     }
     if missing:
-        raise Failure(f"no sample answer: {', '.join(sorted(missing))}; write `sample:` into these jobs")
+        names = ", ".join(sorted(missing))
+        raise Failure(f"no sample answer: {names}; write `sample:` beside their blocks, or give --answer STEP=FILE")
 
 
 class _Simulation:

@@ -75,7 +75,7 @@ def test_triggers_are_listed_in_pages_with_why_they_wait(get):
         "paused": ("SUSPENDED", "Suspended"),
     }
     assert told["build"]["message"] == "fires at a commit that changes app/**"
-    assert told["paused"]["message"] == "CHG-1; commit `control: {state: running}` to go on"
+    assert told["paused"]["message"] == "CHG-1; to go on: `reconciler resume --trigger demo/paused`"
     assert told["paused"]["next"] == []
     assert second["next"] is None
     assert get("/triggers?namespace=elsewhere")["items"] == []

@@ -66,6 +66,40 @@ def test_why_names_whose_commit_suspended_a_task(document, event):
     assert "suspended by: Bob in d00dd00dd0 “Suspend demo/grade-alice: CHG-1”" in found
 
 
+@pytest.mark.parametrize(
+    ("state", "phases", "told"),
+    [
+        ("REVOKED", ["revoking", "revoked"], "revoked by: Bob in d00dd00dd0 “No more”"),
+        ("REVOKED", ["revoked"], "revoked by: Bob in d00dd00dd0 “No more”"),
+        ("SUSPENDED", ["suspended", "removed"], "suspended by: Bob in d00dd00dd0 “No more”"),
+        ("SUSPENDED", ["removed"], "removed by: Bob in d00dd00dd0 “No more”"),
+    ],
+)
+def test_why_names_whose_commit_stopped_a_task(document, event, state, phases, told):
+    document["status"]["state"] = state
+    commit = {"kind": "commit", "reference": "d00d" * 10, "author": "Bob", "message": "No more"}
+    causes = [commit, *[{"kind": "plan", "reference": "", "author": "", "message": ""}] * len(phases)]
+    steps = zip(["running", *phases], phases, causes, strict=False)
+    story = [
+        event | {"subject": "task", "before": before, "after": after, "cause": cause} for before, after, cause in steps
+    ]
+
+    assert told in explanation.sentences(document, story)
+
+
+def test_nobody_is_named_for_what_a_newer_task_stopped(document, event):
+    document["status"]["state"] = "REVOKED"
+    plan = {"kind": "plan", "reference": "", "author": "", "message": ""}
+
+    found = explanation.sentences(document, [event | {"subject": "task", "after": "revoking", "cause": plan}])
+
+    assert not any(line.startswith("revoked by") for line in found)
+
+
+def test_an_observation_names_the_call_that_was_answered(event):
+    assert explanation.event_row(event)[3] == "observation of call 1"
+
+
 def test_why_for_programs_has_the_same_facts(document, event):
     found = explanation.reasons(document, [event])
 

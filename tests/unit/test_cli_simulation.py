@@ -63,7 +63,7 @@ def test_a_job_without_a_sample_is_named(folder):
     result = simulate("w", "--source", folder)
 
     assert result.exit_code == 1
-    assert "no sample answer: look" in result.stderr
+    assert "no sample answer: look; write `sample:` beside their blocks, or give --answer STEP=FILE" in result.stderr
 
 
 def test_a_sample_that_never_satisfies_until_is_said(folder):

@@ -163,7 +163,7 @@ def test_a_step_of_a_task_that_is_not_let_on_says_what_lets_it_on():
     unstarted = status.task(run(task=record(TaskPhase.SUSPENDED)), grade(), NOW)["status"]["steps"][0]["message"]
     held = status.task(run(task=record(TaskPhase.RUNNING, held="restored")), grade(), NOW)["status"]["steps"][0]
 
-    assert unstarted == "step1 waits for its task to be resumed: commit `control: {state: running}` to go on"
+    assert unstarted == "step1 waits for its task to be resumed; to go on: `reconciler resume demo/grade-alice`"
     assert sentences[TaskPhase.SUSPENDED] == f"{unstarted}; before that: status 500"
     assert "put the file back" in sentences[TaskPhase.REMOVED]
     assert held["message"] == "step1 waits for its task to be adopted: `reconciler adopt`"
@@ -189,7 +189,7 @@ def test_a_step_of_a_task_that_is_not_let_on_says_what_lets_it_on():
         (
             Line(0, (Holder("demo/a", "suspended"), Holder("demo/b", "removed"))),
             (
-                ", held by demo/a (suspended: commit `control: {state: running}` to go on) and demo/b (its file was removed: "
+                ", held by demo/a (suspended; to go on: `reconciler resume demo/a`) and demo/b (its file was removed: "
                 "put the file back to go on); it is next"
             ),
         ),
@@ -302,7 +302,7 @@ def test_several_moving_steps_are_counted_behind_the_first():
         (record(TaskPhase.CREATED, reason="DefinitionRejected", message="grade is rejected"), "grade is rejected"),
         (
             record(TaskPhase.SUSPENDED, control={"reason": "CHG-1"}),
-            "suspended: CHG-1; commit `control: {state: running}` to go on",
+            "suspended: CHG-1; to go on: `reconciler resume demo/grade-alice`",
         ),
         (record(TaskPhase.REMOVED), "its file was removed: nothing new starts; put the file back to go on"),
         (record(TaskPhase.REVOKING), "being revoked: 0 attempts still to stop"),
@@ -431,6 +431,19 @@ def test_what_waits_for_a_person_is_said_before_what_goes_on_by_itself():
     assert shown["reason"] == "WaitingForApproval"
     assert shown["message"].startswith("ask waits for approval: go on?; to approve it: `reconciler approve ")
     assert shown["message"].endswith("(and 1 other step under way)")
+
+
+def test_an_approval_of_a_task_without_its_file_waits_for_the_file_and_finishes_by_nobody():
+    ask = replace(node("ask"), kind="approval", pause=Pause())
+    program = Program("Workflow", "one", {}, (ask,), ("ask",), nodes={"ask": ask})
+    waiting = step("ask", reason="WaitingForApproval", message="go on?")
+
+    shown = status.task(run(waiting, task=record(TaskPhase.REMOVED)), program, NOW)["status"]
+
+    assert shown["message"] == "its file was removed: nothing new starts; put the file back to go on"
+    assert shown["steps"][0]["message"] == (
+        "ask waits for approval: go on?; its file was removed: put the file back to go on"
+    )
 
 
 def test_conditions_that_the_controller_noted_come_after_the_three():
