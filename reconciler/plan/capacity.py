@@ -178,6 +178,8 @@ class Room:
     def narrow(self, claim: Claim) -> str:
         """Which limit of the operator leaves no room for it, in words; "" if none does."""
         limits = self._limits
+        if claim.driver and limits.total == 0:  # the settings know no such limit: the controller has closed its gate
+            return "no new call is made now"
         bounds = (
             (self._busy, limits.total, "in all"),
             (self._namespaces[claim.namespace], limits.namespace, f"in the namespace {claim.namespace}"),

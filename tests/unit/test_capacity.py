@@ -114,6 +114,12 @@ def test_who_finds_no_room_is_told_which_limit_is_in_the_way(limits, usage, expe
     assert (change.reason, change.message, parked.order) == ("QueuedForCapacity", expected, None)
 
 
+def test_a_closed_gate_is_not_told_as_a_number():
+    _, (parked,) = grant([start("t")], Usage(busy=2), Limits(total=0))
+
+    assert str(parked) == "~ t: queued: no new call is made now"
+
+
 def test_a_full_group_has_a_reason_of_its_own():
     _, (parked,) = grant([start("t", limit=1)], Usage(groups={"demo/ask": 1}), Limits())
 
