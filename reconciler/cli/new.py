@@ -51,10 +51,13 @@ def new(
         raise Failure("give either --workflow or --job: what the task is to run")
     checkout = work_tree(source, path, no_commit=no_commit)
     wanted = _Wanted(*_identity(task, namespace), *(("Workflow", workflow) if workflow else ("Job", job or "")))
-    found = _document(checkout, wanted, given or [], label or [], file)
+    _require_new(checkout, wanted)
+    library = _library(checkout)
+    found = _document(checkout, library, wanted, given or [], label or [], file)
     proposal = _proposal(checkout, found)
     subject = f"Add {found.title}: {wanted.kind.lower()} {wanted.target}"
-    return delivery.publish(checkout, proposal, " ".join(subject.split()), "", output)
+    notes = _uncommitted(checkout, library, wanted)
+    return delivery.publish(checkout, proposal, " ".join(subject.split()), "", output, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +79,43 @@ def _identity(text: str, namespace: str | None) -> tuple[str, str]:
     return home or namespace or "default", name
 
 
-def _document(
-    checkout: "Checkout", wanted: _Wanted, given: Sequence[str], labels: Sequence[str], file: Path | None
-) -> "Found":
-    """The task as a document, and the file it goes to."""
-    from reconciler.cli.checkout import Found
-    from reconciler.cli.selection import pairs
-
+def _require_new(checkout: "Checkout", wanted: _Wanted) -> None:
+    """Raises Failure where a task file has this name."""
     taken = [each for each in checkout.documents() if each.kind == "Task"]
     other = next((each for each in taken if each.identity == (wanted.namespace, wanted.name)), None)
     if other is not None:
         raise Failure(
             f"{other.title} is there, in {other.path}; take another name, or `reconciler rerun {other.title}`"
         )
+
+
+def _document(
+    checkout: "Checkout",
+    library: "Library",
+    wanted: _Wanted,
+    given: Sequence[str],
+    labels: Sequence[str],
+    file: Path | None,
+) -> "Found":
+    """The task as a document, and the file it goes to."""
+    from reconciler.cli.checkout import Found
+    from reconciler.cli.selection import pairs
+
     metadata: dict[str, Any] = {"name": wanted.name}
     metadata |= {"namespace": wanted.namespace} if wanted.namespace != "default" else {}
     metadata |= {"labels": pairs(labels, "--label")} if labels else {}
-    params = _values(_params(checkout, wanted), pairs(given, "--with"))
+    params = _values(_params(library, wanted), pairs(given, "--with"))
     spec = {wanted.kind.lower(): wanted.target, **({"with": params} if params else {})}
     value = {"apiVersion": "reconciler/v1", "kind": "Task", "metadata": metadata, "spec": spec}
     return Found(_place(checkout, wanted.name, file), 0, value)
 
 
-def _params(checkout: "Checkout", wanted: _Wanted) -> Mapping[str, "Param"]:
+def _params(library: "Library", wanted: _Wanted) -> Mapping[str, "Param"]:
     """The parameters of the definition that is to run. Raises Failure where there is none, or it is rejected."""
     from definitions.library import Unresolved
 
     try:
-        return _library(checkout).program(wanted.kind, wanted.namespace, wanted.target).params
+        return library.program(wanted.kind, wanted.namespace, wanted.target).params
     except Unresolved as error:
         raise Failure(f"{error}; `reconciler get definitions` and `reconciler validate` say what there is") from None
 
@@ -117,6 +129,15 @@ def _library(checkout: "Checkout") -> "Library":
 
     source = FolderSource("main", checkout.root, checkout.path, lambda: datetime.now(UTC))
     return build(source.tree(source.revision()), source.read, drivers=DRIVERS)
+
+
+def _uncommitted(checkout: "Checkout", library: "Library", wanted: _Wanted) -> list[str]:
+    """What to say if the commit of the task comes without what it runs."""
+    if checkout.repository is None:
+        return []
+    used = dict.fromkeys(each.path for each in library.closure(wanted.kind, wanted.namespace, wanted.target))
+    dirty = checkout.repository.changed(list(used))
+    return [f"the task runs what is committed, and {each} has changes that are not" for each in dirty]
 
 
 def _values(params: Mapping[str, "Param"], given: Mapping[str, str]) -> dict[str, Any]:

@@ -403,6 +403,16 @@ def test_new_writes_a_task_with_values_of_the_declared_types(repository):
     assert subjects(repository)[0] == "Add demo/eve: job hello"
 
 
+def test_new_says_that_what_the_task_runs_is_not_committed(repository):
+    before = verb(repository, "new", "dan", "--job", "hello", "--with", "name=x").stdout
+    repository.write("jobs/fresh.yaml", job("fresh", "http: {url: http://127.0.0.1:1/}"))
+
+    said = verb(repository, "new", "eve", "--job", "fresh").stdout
+
+    assert "the task runs what is committed" not in before
+    assert "the task runs what is committed, and jobs/fresh.yaml has changes that are not\n" in said
+
+
 def test_new_in_a_file_that_is_there_adds_a_document(repository):
     before = text(repository, "tasks/batch.yaml")
     file = str(repository.folder / "tasks/batch.yaml")
