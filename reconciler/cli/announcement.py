@@ -60,8 +60,9 @@ class Announcer:
         wanted = sum(count for (kind, _), count in reader.definition_counts().items() if kind == "Task")
         reader.close()
         if found and not wanted:
-            tip = found.ref.removeprefix("refs/heads/") or "HEAD"
-            self._say(f"nothing to do: 0 task files under {self._source.path} at {tip} ({short(found.commit)})")
+            branch, commit = found.ref.removeprefix("refs/heads/"), short(found.commit)
+            tip = f"{branch} ({commit})" if branch else commit
+            self._say(f"nothing to do: 0 task files under {self._source.path} at {tip}")
         return found is not None
 
     def _say(self, line: str) -> None:

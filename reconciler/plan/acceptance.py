@@ -25,8 +25,8 @@ def refusal(revision: Revision, library: Library, live: Collection[Identity], ha
     """None if `library` may replace what was in force: `had` definitions, and the tasks `live` that have a file."""
     allowed = _allowed(revision)
     if not library.definitions and not library.rejected and had and allowed is None:
-        text = f"E-EMPTY-SET the revision has no definitions and {had} are in force; to mean it, add the trailer"
-        return Refused("EmptySet", f"{text} `{ALLOW_PRUNE}: {len(live)}` to a commit")
+        text = f"E-EMPTY-SET the revision has no definitions and {had} are in force"
+        return Refused("EmptySet", f"{text}; to mean it, {_confirmation(revision, len(live))}")
     if library.rejected:
         return None  # such a revision removes nothing
     gone = sorted(identity for identity in live if library.task(*identity) is None)
@@ -34,7 +34,14 @@ def refusal(revision: Revision, library: Library, live: Collection[Identity], ha
         return None
     names = ", ".join("/".join(identity) for identity in gone[:3])
     text = f"the revision removes {len(gone)} of {len(live)} live tasks ({names}, …)"
-    return Refused("PruneBlocked", f"{text}; to mean it, add the trailer `{ALLOW_PRUNE}: {len(gone)}` to a commit")
+    return Refused("PruneBlocked", f"{text}; to mean it, {_confirmation(revision, len(gone))}")
+
+
+def _confirmation(revision: Revision, number: int) -> str:
+    """What confirms that `number` tasks are to go; a folder has no commits."""
+    if revision.commit.startswith("dir:"):
+        return f"start the controller anew with `--allow-prune {number}`"
+    return f"add the trailer `{ALLOW_PRUNE}: {number}` to a commit"
 
 
 def _allowed(revision: Revision) -> int | None:

@@ -55,6 +55,16 @@ def test_a_revision_may_take_away_five_tasks_or_a_fifth_of_the_live_ones(alive, 
         assert f"`Reconciler-Allow-Prune: {gone}`" in said.message
 
 
+def test_a_folder_that_loses_many_tasks_is_told_the_flag_because_it_has_no_commits():
+    found = library()
+    folder = replace(found.tree.revision, commit="dir:" + "0" * 64)
+
+    said = refusal(folder, found, live(6), had=7)
+
+    assert said is not None
+    assert said.message.endswith("to mean it, start the controller anew with `--allow-prune 6`")
+
+
 @pytest.mark.parametrize(
     ("trailer", "refused"),
     [
