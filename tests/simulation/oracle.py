@@ -20,7 +20,7 @@ from state.store import Committed
 from tests.simulation.authority import Authority, answered_by, repinned_wrongly, uncommitted
 from tests.simulation.decisions import crowded, decided_wrongly
 from tests.simulation.evidence import unproven, value_of
-from tests.simulation.firings import Firings
+from tests.simulation.firings import Around, Firings
 from tests.simulation.lines import entered_wrongly
 from tests.simulation.reached import in_change, in_task
 from tests.simulation.removal import Removals
@@ -156,7 +156,8 @@ class Oracle:
         """A commit is durable."""
         if process.store.epoch != self.epoch:
             raise self._broken(f"C21 epoch {process.store.epoch} wrote while {self.epoch} is the newest")
-        for text in self._firings.wrong(changes, at):
+        around = Around(self._world.schedules, self._tasks, committed.snapshot.tasks, at)
+        for text in self._firings.wrong(changes, around):
             raise self._broken(text)
         self._authority.heard(changes)
         ends = [each for each in committed.events if each.subject == "attempt" and each.after in _OVER]
@@ -217,10 +218,12 @@ class Oracle:
         if text:
             raise self._broken(f"rule 7: {text}")
 
-    def turned(self, now: datetime) -> None:
+    def turned(self, process: "Process", now: datetime) -> None:
         """A turn of the newest controller is over."""
         if text := self._tries.overdue(now):
             raise self._broken(f"decision: {text}")
+        if text := self._firings.late(process.number, now, self._world.clock.elapsed, process.follows):
+            raise self._broken(text)
 
     def newest(self, name: str) -> TaskSnapshot | None:
         """The newest run of the task of this name, or the newest task of the trigger of this name."""

@@ -27,6 +27,7 @@ from state.reader import Reader
 from state.records import Pin, Snapshot, SourceRecord, Uid
 from state.store import Committed, Store
 from tests.simulation.containers import SimulatedContainer
+from tests.simulation.documents import NAMESPACE
 from tests.simulation.drivers import SimulatedHttp, SimulatedProcess
 from tests.simulation.event_loop import HandLoop, ProcessDied
 from tests.simulation.source import NAME, SimulatedSource
@@ -287,7 +288,7 @@ class Process:
                     now = world.clock.now()
                     planned = await tick(self.loop, now)
                 if self.store.epoch == world.oracle.epoch:
-                    world.oracle.turned(now)
+                    world.oracle.turned(self, now)
                 for action in planned:
                     world.note(f"  {action}")
                 self.point("C4 committed, orders begun")
@@ -301,6 +302,11 @@ class Process:
             if world.calm and self.loop.idle and self.at_head:
                 world.idle(self)
             await self._wait()
+
+    def follows(self, trigger: str) -> bool:
+        """Whether it decides about the trigger of this name: it reads its source, and has its file."""
+        library = None if self.store.held else self.follower.library
+        return bool(library and library.trigger(NAMESPACE, trigger))
 
     @property
     def at_head(self) -> bool:

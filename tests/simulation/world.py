@@ -74,6 +74,7 @@ class World:
     def __init__(self, case: Case, folder: Path) -> None:
         self.case = case
         self.folder = folder / "state"
+        self.schedules = {each.name: each for each in case.schedules}
         self.chance = Chance(case.seed)
         self.clock = Clock(offset=case.ahead)
         self.target = Target()
