@@ -166,7 +166,7 @@ def definition(record: DefinitionRecord) -> Document:
         "source": {"commit": record.commit, "path": record.path, "blob": record.blob, "document": record.index},
         "problems": [dict(problem) for problem in record.problems],
     }
-    return _object(record.kind, metadata, body.get("spec", body or None), status)
+    return _object(record.kind, metadata, body.get("spec"), status)
 
 
 def source(record: SourceRecord) -> Document:

@@ -193,27 +193,32 @@ def notice(client: Client) -> str:
 
 
 def task(client: Client, text: str, **query: Value) -> Answer:
-    """The task that `text` names; raises Failure with the problem of its file where only a rejected one names it."""
+    """The task that `text` names; raises Failure with what is to be said of its file where only that names it."""
     try:
         return get(client, task_path(client, text), **query)
     except NotFound:
-        if rejected := _rejected(client, text):
-            raise Failure(rejected) from None
+        if said := _said_of_file(client, text):
+            raise Failure(said) from None
         raise
 
 
-def _rejected(client: Client, text: str) -> str:
-    """Why there is no such task although a file names it; "" if no rejected file does."""
+def _said_of_file(client: Client, text: str) -> str:
+    """Why there is no such task although a file names it; "" if none does."""
     namespace, _, name = text.rpartition("/")
-    for each in pages(client, "/definitions", kind="Task", accepted="false"):
+    for each in pages(client, "/definitions", kind="Task"):
         metadata, status = each["metadata"], each["status"]
         if metadata["name"] == name and namespace in {"", metadata["namespace"]}:
             file = status["source"]["path"]
+            task = f"the task {metadata['namespace']}/{name}"
+            if status["accepted"] and each["spec"]:
+                return f"nothing is known any more of {task}, which {file} asks for: `reconciler plan` says why"
+            if status["accepted"]:
+                return f"{file} controls {task}, and no trigger has made one of this name yet"
             said = "; ".join(
                 f"{file}:{problem['line']}:{problem['column']} {problem['code']} {problem['message']}"
                 for problem in status["problems"]
             )
-            return f"the file of the task {metadata['namespace']}/{name} is rejected: {said or file}"
+            return f"the file of {task} is rejected: {said or file}"
     return ""
 
 

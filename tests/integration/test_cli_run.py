@@ -155,6 +155,24 @@ def test_a_task_whose_file_is_rejected_is_answered_with_the_place_of_the_problem
             assert "default/world is rejected: world.yaml:4:" in asked.stderr, asked.stderr
 
 
+def test_a_file_that_controls_what_no_trigger_has_made_is_answered_with_that(repository, service):
+    ghost = "apiVersion: reconciler/v1\nkind: Task\nmetadata: {name: ghost}\ncontrol: {state: suspended, reason: x}\n"
+    repository.commit("hello", hello=JOB % service, ghost=ghost)
+    run_until_idle(repository)
+
+    asked = subprocess.run(
+        command("why", "ghost", "--state", repository.folder.parent / "state"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert asked.returncode == 1
+    assert asked.stderr == (
+        "error: ghost.yaml controls the task default/ghost, and no trigger has made one of this name yet\n"
+    )
+
+
 def test_an_address_that_others_reach_needs_a_token_before_anything_starts(repository, tmp_path):
     done = subprocess.run(
         command("run", "--source", repository.folder, "--state", tmp_path / "state", "--listen", "0.0.0.0:0"),
