@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.arguments import again, seconds, whole
 from tests.crash.oracle import Tally
 from tests.crash.rounds import KILLING, Round, played, rounds
-from tests.workers import obey
+from tests.workers import crew
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def _played(given: argparse.Namespace, parser: argparse.ArgumentParser) -> Itera
     chosen = [each for each in wanted if str(each).startswith(given.only)]
     if not chosen:
         parser.error(f"no round has a name that begins with {given.only!r}")
-    with get_context("spawn").Pool(given.workers, obey, maxtasksperchild=1) as pool:
+    with crew(get_context("spawn"), given.workers, tasks=1) as pool:
         yield from pool.imap_unordered(partial(played, given.seed), chosen)
 
 

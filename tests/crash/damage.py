@@ -19,7 +19,7 @@ from state.inspection import inspect
 from state.phases import StepPhase, TaskPhase
 from state.records import TaskSnapshot, Uid
 from state.store import Store
-from tests.workers import obey
+from tests.workers import crew
 
 FILES = ("state.db", "state.db-wal", "state.db-shm")
 GOOD = frozenset({TaskPhase.FINISHED, StepPhase.SUCCEEDED, StepPhase.SKIPPED})
@@ -72,7 +72,7 @@ def cases(state: Path, flips: int, cuts: int, seed: int) -> Iterator[Case]:
 
 def judged(state: Path, scratch: Path, wanted: list[Case]) -> list[tuple[Case, Outcome, str]]:
     """Every case with its outcome and, where it was refused, what was said; in processes that keep no file open."""
-    with get_context("spawn").Pool(2, obey, maxtasksperchild=50) as pool:
+    with crew(get_context("spawn"), 2, tasks=50) as pool:
         before = pool.apply(_content, (_copied(state, scratch / "whole"),))
         work = [(state, scratch / f"case{number}", each, before) for number, each in enumerate(wanted)]
         found = pool.starmap(_judge, work, chunksize=5)

@@ -157,6 +157,18 @@ def test_a_worker_of_a_campaign_tidies_up_when_the_campaign_ends_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_worker_that_could_not_hear_that_it_is_to_end_ends_all_the_same():
+    script = (
+        "import os, signal, time; from tests import workers; workers.TIDYING_SECONDS = 1; workers.obey()\n"
+        "class Deaf:\n    def __del__(self): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "deaf = Deaf(); del deaf; print('deaf', flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGALRM, "deaf\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_hunt_for_mutants_that_is_told_to_end_leaves_no_copy_behind(tmp_path: Path, number: int):
     words = [sys.executable, "-m", "tests.mutants", "--only", "epoch-check-skipped"]

@@ -17,7 +17,7 @@ from tests.simulation.case import Case
 from tests.simulation.generate import generate
 from tests.simulation.play import Outcome, play
 from tests.simulation.sometimes import SOMETIMES
-from tests.workers import obey
+from tests.workers import crew
 
 T = TypeVar("T")
 CHUNK = 25
@@ -116,7 +116,7 @@ def play_pairs(where: tuple[str, int]) -> Tally:
 def _spread(part: Callable[[T], Tally], over: Iterable[T], workers: int, told: Callable[[Tally], None]) -> Tally:
     total, context = Tally(), get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with context.Pool(workers, obey, maxtasksperchild=CHUNKS) as pool:
+    with crew(context, workers, tasks=CHUNKS) as pool:
         for tally in pool.imap(part, over):
             total.add(tally)
             told(total)
