@@ -147,6 +147,7 @@ def _report(tally: Tally, seconds: float) -> None:
     console.print(table)
     _failures(tally)
     _list("not reached, or not often enough", missing)
+    console.print(f"{len(SOMETIMES) - len(missing)} of the {len(SOMETIMES)} things that must happen did")
     _sum(tally, seconds)
 
 

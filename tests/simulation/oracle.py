@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from definitions.desired import Complete
 from reconciler.drivers.protocol import Call
 from reconciler.position import Position, locate
 from state.changes import Activated, Admitted, Change, Controlled, Intended, Repinned, Retired, StepAdvanced
@@ -22,6 +23,7 @@ from tests.simulation.decisions import crowded, decided_wrongly
 from tests.simulation.evidence import unproven, value_of
 from tests.simulation.firings import Around, Firings
 from tests.simulation.lines import entered_wrongly
+from tests.simulation.obedience import begins_against_its_word, disobedient, unheard
 from tests.simulation.reached import in_change, in_task
 from tests.simulation.removal import Removals
 from tests.simulation.rest import may_rest
@@ -173,7 +175,7 @@ class Oracle:
                 self._tasks[uid] = task
         for change in changes:
             if isinstance(change, Intended):
-                self._intended(process, change.attempt)
+                self._intended(process, change.attempt, at)
             elif isinstance(change, StepAdvanced | Repinned | Controlled):
                 self._commanded(process, change, known.get(change.uid))
         programs = process.loop.programs.get
@@ -316,7 +318,7 @@ class Oracle:
         resent = flavour in DEDUPLICATING and bool(unit) and unit.on_lost == "retry"
         return self._world.lives == 1 or flavour in PROVABLE or resent
 
-    def _intended(self, process: "Process", attempt: AttemptRecord) -> None:
+    def _intended(self, process: "Process", attempt: AttemptRecord, at: datetime) -> None:
         """A step begins only after all that it waits for, and after the end of its attempt before (I4, I2)."""
         task = self._tasks[attempt.uid]
         position: Position | None = locate(process.loop.programs.get(task.record.pins), attempt.path)
@@ -330,6 +332,8 @@ class Oracle:
         last = locate(process.loop.programs.get(task.record.pins), attempt.path).last
         if task.record.phase not in {TaskPhase.CREATED, TaskPhase.RUNNING} and not last:
             raise self._broken(f"rule 5: {attempt.path} begins in a task that is {task.record.phase}")
+        if not last and (text := begins_against_its_word(task.record, attempt, at)):
+            raise self._broken(f"rule 6: {text}")
         self._nothing_else_runs(attempt)
 
     def _nothing_else_runs(self, attempt: AttemptRecord) -> None:
@@ -361,7 +365,12 @@ class Oracle:
         """Everything has come to rest: ended or waiting for a named reason; the database holds together (I7, I12, I14)."""
         for task in self._tasks.values():
             self._rests(process, task)
-        self._every_file_has_its_run(process)
+        records = [task.record for task in self._tasks.values()]
+        if (library := process.follower.library) and not self._gone and (name := unheard(library, records)):
+            raise self._broken(f"I7 the file of {name} has no run")
+        if isinstance(desired := process.loop.agenda.desired, Complete):
+            for text in disobedient(desired, records, self._world.clock.now()):
+                raise self._broken(f"rule 6: {text}")
         target = self._world.target
         unknown = {key for key, work in target.work.items() if work.unknown}
         left = {key for key, attempt in target.objects.items() if attempt not in self._lost} - unknown
@@ -379,13 +388,6 @@ class Oracle:
             raise self._broken(f"I7 {record.name} ({record.phase}): {unfinished[0].path} has an attempt without an end")
         if record.live and not may_rest(task, self._tasks, process.loop.programs.get):
             raise self._broken(f"I7 {record.name} is {record.phase} ({record.reason}) and nothing happens")
-
-    def _every_file_has_its_run(self, process: "Process") -> None:
-        library = process.follower.library
-        for file in library.tasks() if library else ():
-            runs = [uid for uid, task in self._tasks.items() if task.record.identity == (file.namespace, file.name)]
-            if not runs and not self._gone and '"spec"' in file.text:
-                raise self._broken(f"I7 the file of {file.name} has no run")
 
 
 def _told(attempt: AttemptRecord) -> Any:

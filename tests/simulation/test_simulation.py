@@ -136,5 +136,5 @@ def test_a_start_without_an_intent_on_disk_is_found_and_made_small(monkeypatch):
     assert not small.faults
 
 
-def _never_intended(self, process, attempt) -> None:
+def _never_intended(self, process, attempt, at) -> None:
     raise self._broken("I0 an attempt began (planted)")
