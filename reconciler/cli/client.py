@@ -204,22 +204,41 @@ def task(client: Client, text: str, **query: Value) -> Answer:
 
 def _said_of_file(client: Client, text: str) -> str:
     """Why there is no such task although a file names it; "" if none does."""
+    found = next(_files(client, text), None)
+    if found is None:
+        return ""
+    file, task = found["status"]["source"]["path"], f"{found['metadata']['namespace']}/{found['metadata']['name']}"
+    if not found["status"]["accepted"]:
+        return f"the file of the task {task} is rejected: {_problems(found)}"
+    if found["spec"]:
+        return f"nothing is known any more of the task {task}, which {file} asks for: `reconciler plan` says why"
+    return f"{file} controls the task {task}, and no trigger has made one of this name yet"
+
+
+def rejection(client: Client, task: Answer) -> str:
+    """What is wrong with the file of a task, whose last good version counts while it is rejected; "" if it is not."""
+    title = f"{task['metadata']['namespace']}/{task['metadata']['name']}"
+    found = next(_files(client, title, "false"), None)
+    return _problems(found) if found else ""
+
+
+def _files(client: Client, text: str, accepted: str | None = None) -> Iterator[Answer]:
+    """The definitions of the task that `text` names; `accepted` only those that are, or are not."""
     namespace, _, name = text.rpartition("/")
-    for each in pages(client, "/definitions", kind="Task"):
-        metadata, status = each["metadata"], each["status"]
-        if metadata["name"] == name and namespace in {"", metadata["namespace"]}:
-            file = status["source"]["path"]
-            task = f"the task {metadata['namespace']}/{name}"
-            if status["accepted"] and each["spec"]:
-                return f"nothing is known any more of {task}, which {file} asks for: `reconciler plan` says why"
-            if status["accepted"]:
-                return f"{file} controls {task}, and no trigger has made one of this name yet"
-            said = "; ".join(
-                f"{file}:{problem['line']}:{problem['column']} {problem['code']} {problem['message']}"
-                for problem in status["problems"]
-            )
-            return f"the file of {task} is rejected: {said or file}"
-    return ""
+    for each in pages(client, "/definitions", kind="Task", accepted=accepted):
+        if each["metadata"]["name"] == name and namespace in {"", each["metadata"]["namespace"]}:
+            yield each
+
+
+def _problems(definition: Answer) -> str:
+    """What is wrong with it, each problem with its place; at least the file."""
+    status = definition["status"]
+    file = status["source"]["path"]
+    said = (
+        f"{file}:{problem['line']}:{problem['column']} {problem['code']} {problem['message']}"
+        for problem in status["problems"]
+    )
+    return "; ".join(said) or file
 
 
 def pages(client: Client, path: str, limit: int | None = None, **query: Value) -> Iterator[Answer]:

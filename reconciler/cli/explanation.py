@@ -25,8 +25,11 @@ def short(commit: str | None) -> str:
     return text[: len("dir:") + _SHORT] if text.startswith("dir:") else text[:_SHORT]
 
 
-def sentences(task: Answer, history: Sequence[Answer]) -> list[str]:
-    """Why a task is where it is: the sentence, its steps that wait or failed, its source, its last change."""
+def sentences(task: Answer, history: Sequence[Answer], wrong: str = "") -> list[str]:
+    """Why a task is where it is: the sentence, its steps that wait or failed, its source, its last change.
+
+    `wrong` is what its file is rejected for.
+    """
     status = task["status"]
     name = f"{task['metadata']['namespace']}/{task['metadata']['name']}"
     head = f"{name} is {status['state']}" + (f" ({status['reason']})" if status.get("reason") else "")
@@ -34,6 +37,7 @@ def sentences(task: Answer, history: Sequence[Answer]) -> list[str]:
     found += [f"  {line}" for line in _open_steps(status.get("steps") or (), status.get("message") or "")]
     found += _decided_by(status, history)
     found += facts(task)
+    found += [_line(f"its file is rejected, and its last good version counts: {wrong}")] * bool(wrong)
     return found + ([f"last change: {_change(history[-1])}"] if history else [])
 
 

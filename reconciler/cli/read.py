@@ -71,10 +71,11 @@ def why(
     found = client.task(reader, name)
     render.warn_of_stillness([found], client.notice(reader))
     history = list(client.pages(reader, f"{client.task_path(reader, name)}/events"))
+    wrong = client.rejection(reader, found)
     if output is Output.JSON:
-        render.print_json(explanation.reasons(found, history))
+        render.print_json(explanation.reasons(found, history) | {"rejected": wrong or None})
     else:
-        print("\n".join(explanation.sentences(found, history)))
+        print("\n".join(explanation.sentences(found, history, wrong)))
     return DONE
 
 

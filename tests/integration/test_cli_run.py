@@ -155,6 +155,23 @@ def test_a_task_whose_file_is_rejected_is_answered_with_the_place_of_the_problem
             assert "default/world is rejected: world.yaml:4:" in asked.stderr, asked.stderr
 
 
+def test_why_tells_that_what_the_file_of_a_task_says_now_does_not_count(repository, service):
+    repository.commit("hello", hello=JOB % service, world=TASK % ("world", "world"))
+    run_until_idle(repository)
+    repository.commit("a slip", world=TASK % ("world", "world") + "control: {state: paused}\n")
+    run_until_idle(repository)
+
+    told = json.loads(cli(repository, "why", "world", "-o", "json"))
+    said = cli(repository, "why", "world").splitlines()
+
+    (line,) = (each for each in said if each.startswith("its file is rejected, and its last good version counts: "))
+    assert line.endswith(told["rejected"])
+    assert "world.yaml:5:" in told["rejected"]
+    repository.commit("mended", world=TASK % ("world", "world"))
+    run_until_idle(repository)
+    assert json.loads(cli(repository, "why", "world", "-o", "json"))["rejected"] is None
+
+
 def test_a_file_that_controls_what_no_trigger_has_made_is_answered_with_that(repository, service):
     ghost = "apiVersion: reconciler/v1\nkind: Task\nmetadata: {name: ghost}\ncontrol: {state: suspended, reason: x}\n"
     repository.commit("hello", hello=JOB % service, ghost=ghost)
