@@ -222,6 +222,15 @@ def rejection(client: Client, task: Answer) -> str:
     return _problems(found) if found else ""
 
 
+def stillness(client: Client, task: Answer) -> str:
+    """Why no newer revision of the task's source is in force, so that later commits do not count; "" if nothing is wrong."""
+    for each in get(client, "/sources")["items"]:
+        ready = next((one for one in each["status"]["conditions"] if one["type"] == "Ready"), None)
+        if each["metadata"]["name"] == task["status"]["source"]["name"] and ready and ready["status"] == "False":
+            return f"{ready['reason']}: {ready['message']}"
+    return ""
+
+
 def _files(client: Client, text: str, accepted: str | None = None) -> Iterator[Answer]:
     """The definitions of the task that `text` names; `accepted` only those that are, or are not."""
     namespace, _, name = text.rpartition("/")

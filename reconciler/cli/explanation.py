@@ -25,10 +25,10 @@ def short(commit: str | None) -> str:
     return text[: len("dir:") + _SHORT] if text.startswith("dir:") else text[:_SHORT]
 
 
-def sentences(task: Answer, history: Sequence[Answer], wrong: str = "") -> list[str]:
+def sentences(task: Answer, history: Sequence[Answer], wrong: str = "", still: str = "") -> list[str]:
     """Why a task is where it is: the sentence, its steps that wait or failed, its source, its last change.
 
-    `wrong` is what its file is rejected for.
+    `wrong` is what its file is rejected for, `still` why no later commit counts.
     """
     status = task["status"]
     name = f"{task['metadata']['namespace']}/{task['metadata']['name']}"
@@ -38,6 +38,7 @@ def sentences(task: Answer, history: Sequence[Answer], wrong: str = "") -> list[
     found += _decided_by(status, history)
     found += facts(task)
     found += [_line(f"its file is rejected, and its last good version counts: {wrong}")] * bool(wrong)
+    found += [_line(f"no later commit is in force: {still}")] * bool(still)
     return found + ([f"last change: {_change(history[-1])}"] if history else [])
 
 

@@ -60,7 +60,7 @@ def why(
 ) -> int:
     """Say what a task is waiting for, in one sentence.
 
-    Then who asked for it, from which bytes, and what changed last.
+    Then who asked for it, from which bytes, what keeps later commits out, and what changed last.
 
     Example:
       reconciler why grade-alice
@@ -71,11 +71,13 @@ def why(
     found = client.task(reader, name)
     render.warn_of_stillness([found], client.notice(reader))
     history = list(client.pages(reader, f"{client.task_path(reader, name)}/events"))
-    wrong = client.rejection(reader, found)
+    wrong, still = client.rejection(reader, found), client.stillness(reader, found)
     if output is Output.JSON:
-        render.print_json(explanation.reasons(found, history) | {"rejected": wrong or None})
+        render.print_json(
+            explanation.reasons(found, history) | {"rejected": wrong or None, "sourceStands": still or None}
+        )
     else:
-        print("\n".join(explanation.sentences(found, history, wrong)))
+        print("\n".join(explanation.sentences(found, history, wrong, still)))
     return DONE
 
 

@@ -172,6 +172,21 @@ def test_why_tells_that_what_the_file_of_a_task_says_now_does_not_count(reposito
     assert json.loads(cli(repository, "why", "world", "-o", "json"))["rejected"] is None
 
 
+def test_why_tells_that_no_later_commit_is_in_force(repository, service):
+    repository.commit("hello", hello=JOB % service, world=TASK % ("world", "world"))
+    run_until_idle(repository)
+    before = cli(repository, "why", "world")
+    repository.git("rm", "-q", "hello.yaml", "world.yaml")
+    repository.commit("all is gone")
+    run_until_idle(repository)
+
+    said = cli(repository, "why", "world")
+
+    assert "no later commit is in force" not in before
+    assert "no later commit is in force: EmptySource: " in said
+    assert json.loads(cli(repository, "why", "world", "-o", "json"))["sourceStands"].startswith("EmptySource: ")
+
+
 def test_a_file_that_controls_what_no_trigger_has_made_is_answered_with_that(repository, service):
     ghost = "apiVersion: reconciler/v1\nkind: Task\nmetadata: {name: ghost}\ncontrol: {state: suspended, reason: x}\n"
     repository.commit("hello", hello=JOB % service, ghost=ghost)
