@@ -196,9 +196,11 @@ def task(client: Client, text: str, **query: Value) -> Answer:
     """The task that `text` names; raises Failure with what is to be said of its file where only that names it."""
     try:
         return get(client, task_path(client, text), **query)
-    except NotFound:
+    except NotFound as error:
         if said := _said_of_file(client, text):
             raise Failure(said) from None
+        if still := stillness(client):
+            raise Failure(f"{error}; no later commit is in force: {still}") from None
         raise
 
 
@@ -222,13 +224,11 @@ def rejection(client: Client, task: Answer) -> str:
     return _problems(found) if found else ""
 
 
-def stillness(client: Client, task: Answer) -> str:
-    """Why no newer revision of the task's source is in force, so that later commits do not count; "" if nothing is wrong."""
-    for each in get(client, "/sources")["items"]:
-        ready = next((one for one in each["status"]["conditions"] if one["type"] == "Ready"), None)
-        if each["metadata"]["name"] == task["status"]["source"]["name"] and ready and ready["status"] == "False":
-            return f"{ready['reason']}: {ready['message']}"
-    return ""
+def stillness(client: Client) -> str:
+    """Why no newer revision of the source is in force, so that later commits do not count; "" if nothing is wrong."""
+    conditions = (each for source in get(client, "/sources")["items"] for each in source["status"]["conditions"])
+    wrong = (each for each in conditions if (each["type"], each["status"]) == ("Ready", "False"))
+    return next((": ".join(filter(None, (each["reason"], each["message"]))) for each in wrong), "")
 
 
 def _files(client: Client, text: str, accepted: str | None = None) -> Iterator[Answer]:

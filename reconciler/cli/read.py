@@ -71,7 +71,7 @@ def why(
     found = client.task(reader, name)
     render.warn_of_stillness([found], client.notice(reader))
     history = list(client.pages(reader, f"{client.task_path(reader, name)}/events"))
-    wrong, still = client.rejection(reader, found), client.stillness(reader, found)
+    wrong, still = client.rejection(reader, found), client.stillness(reader)
     if output is Output.JSON:
         render.print_json(
             explanation.reasons(found, history) | {"rejected": wrong or None, "sourceStands": still or None}

@@ -179,7 +179,11 @@ def test_why_tells_that_no_later_commit_is_in_force(repository, service):
     repository.git("rm", "-q", "hello.yaml", "world.yaml")
     repository.commit("all is gone")
     run_until_idle(repository)
+    state = repository.folder.parent / "state"
+    nobody = controllers.command("why", "nobody", "--state", state, seconds=DEADLINE)
 
+    assert "there is no task nobody; " in nobody.stderr
+    assert "; no later commit is in force: EmptySource: " in nobody.stderr
     said = cli(repository, "why", "world")
 
     assert "no later commit is in force" not in before
