@@ -166,9 +166,8 @@ def check_state(state: StateFolderOption = DEFAULT_STATE, output: OutputOption =
     for each in found:
         print(render.inert(str(each)))
     if found:
-        print(
-            f"{len(found)} findings: keep the files, and put a backup back: reconciler restore BACKUP --state {state}"
-        )
+        count = "1 finding" if len(found) == 1 else f"{len(found)} findings"
+        print(f"{count}: keep the files, and put a backup back: reconciler restore BACKUP --state {state}")
         return FAILED
     print("sound: pages, values, references and event chains hold")
     return DONE

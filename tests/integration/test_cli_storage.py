@@ -54,7 +54,7 @@ def test_what_does_not_hold_is_named_and_is_exit_code_1(state):
     assert said.returncode == told.returncode == 1
     where = f"demo/alice run 1 event 3 (uid {uid})"
     assert said.stdout.splitlines()[0] == f"the history of a task was changed: {where}"
-    assert f"reconciler restore BACKUP --state {state}" in said.stdout
+    assert f"1 finding: keep the files, and put a backup back: reconciler restore BACKUP --state {state}" in said.stdout
     assert json.loads(told.stdout)["findings"][0] == {
         "what": "the history of a task was changed",
         "where": where,
