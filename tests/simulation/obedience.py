@@ -14,20 +14,26 @@ from reconciler.plan.entry import control_json
 from state.phases import TaskPhase
 from state.records import AttemptRecord, TaskRecord
 
-_ENDED = frozenset({TaskPhase.FINISHED, TaskPhase.FAILED, TaskPhase.REVOKED})
+_ENDED = frozenset({TaskPhase.FINISHED, TaskPhase.FAILED, TaskPhase.REVOKING, TaskPhase.REVOKED})
+"""What no file leads out of by its state; what runs at the end of a revoked task may wait for a place, as any step."""
 _MAY_BE = {
     "running": frozenset({TaskPhase.CREATED, TaskPhase.RUNNING}) | _ENDED,
     "suspended": frozenset({TaskPhase.SUSPENDED}) | _ENDED,
-    "revoked": frozenset({TaskPhase.FINISHED, TaskPhase.REVOKED}),
+    "revoked": frozenset({TaskPhase.FINISHED, TaskPhase.REVOKING, TaskPhase.REVOKED}),
 }
 
 
-def disobedient(desired: Complete, records: Iterable[TaskRecord], now: datetime) -> Iterator[str]:
-    """The tasks that are not as their files want them."""
+def disobedient(
+    desired: Complete, records: Iterable[TaskRecord], now: datetime, *, put_back: bool = False
+) -> Iterator[str]:
+    """The tasks that are not as their files want them.
+
+    `put_back`: the clock went back, so what a suspension waited for may have come before.
+    """
     for record in _latest(records):
         file = desired.library.task(*record.identity)
         if file is not None:
-            yield from _as_told(record, cast("Task", file.model).control, now)
+            yield from _as_told(record, cast("Task", file.model).control, now, put_back)
         elif record.live and desired.removes and not record.trigger and record.phase is not TaskPhase.REMOVED:
             yield f"{record.name} has no file any more and is {record.phase}"
 
@@ -52,12 +58,13 @@ def _latest(records: Iterable[TaskRecord]) -> Iterable[TaskRecord]:
     return {each.identity: each for each in sorted(records, key=lambda each: each.run)}.values()
 
 
-def _as_told(record: TaskRecord, control: Control, now: datetime) -> Iterator[str]:
+def _as_told(record: TaskRecord, control: Control, now: datetime, put_back: bool) -> Iterator[str]:
     if control.run != record.run:
         return  # it waits, or came before; whether each file has its run is asked elsewhere
     said = control_json(control)
     if record.control != said:
         yield f"{record.name} was told {record.control}, and its file says {said}"
     state = "running" if control.until and control.until <= now else control.state
-    if record.phase not in _MAY_BE[state]:
+    over = control.until is not None and put_back
+    if record.phase not in _MAY_BE[state] and not (over and record.phase in _MAY_BE["running"]):
         yield f"{record.name} is {record.phase} ({record.reason}), and its file says {state}"

@@ -369,7 +369,8 @@ class Oracle:
         if (library := process.follower.library) and not self._gone and (name := unheard(library, records)):
             raise self._broken(f"I7 the file of {name} has no run")
         if isinstance(desired := process.loop.agenda.desired, Complete):
-            for text in disobedient(desired, records, self._world.clock.now()):
+            put_back = ("clock_back", "") in self._world.struck
+            for text in disobedient(desired, records, self._world.clock.now(), put_back=put_back):
                 raise self._broken(f"rule 6: {text}")
         target = self._world.target
         unknown = {key for key, work in target.work.items() if work.unknown}
