@@ -4,7 +4,7 @@ The judge follows every decision from the one before it: between the two there i
 and that one has a reason, comes at its time, and is not put off.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -49,14 +49,14 @@ class Firings:
         """What of a commit breaks I6, in words."""
         changes = list(changes)
         made = {change.task.name: change.task.uid for change in changes if isinstance(change, Admitted)}
-        for change in changes:
+        for place, change in enumerate(changes):
             match change:
                 case TriggerSeen():
                     yield from self._seen(change)
                 case Fired():
                     yield from self._fired(change, made, around)
                 case Skipped():
-                    yield from self._skipped(change, around)
+                    yield from self._skipped(change, around, changes[:place])
                 case TriggerAdopted():
                     self.decided[change.uid] = around.at
                     self.rows[change.uid] = replace(self.rows[change.uid], phase=TriggerPhase.ACTIVE)
@@ -106,7 +106,7 @@ class Firings:
         self.fired.add((change.uid, change.slot))
         self.decided[change.uid] = change.decided
 
-    def _skipped(self, change: Skipped, around: Around) -> Iterator[str]:
+    def _skipped(self, change: Skipped, around: Around, earlier: Sequence[Change]) -> Iterator[str]:
         row, slots = self.rows[change.uid], self._slots(change.uid)
         name, schedule = row.name, around.schedules[row.name]
         if slots:
@@ -120,7 +120,7 @@ class Firings:
             yield f"I6 {name} skips {change.slot} as {change.reason} and is {row.phase}"
         if change.reason not in {"Missed", "Overlap", "QueueFull", ALREADY_RAN, *STANDING}:
             yield f"I6 {name} skips {change.slot} for the reason {change.reason!r}"
-        if text := skipped_wrongly(schedule, change.reason, around.before, around.after):
+        if text := skipped_wrongly(schedule, change.reason, around.before, around.after, earlier):
             yield f"I6 {name} {text}"
         self.decided[change.uid] = change.decided
 

@@ -4,11 +4,13 @@ The judge reckons it again from the file that people wrote and from the tasks th
 due is nothing to him.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from definitions.slots import Slots
+from state.changes import Admitted, Change, TaskAdvanced
+from state.phases import Signal
 from state.records import TaskSnapshot, Uid
 from tests.simulation.case import Schedule
 
@@ -16,6 +18,8 @@ ON_TIME = timedelta(minutes=1)
 """docs/concepts.md: what is looked at within this is not missed."""
 MOST = 100
 """So many missed times fire at the most, and so many tasks of one trigger wait for each other."""
+ENDS = frozenset({Signal.SUCCEED, Signal.FAIL, Signal.STOP})
+"""With these a run that was just made is over."""
 Tasks = Mapping[Uid, TaskSnapshot]
 
 
@@ -71,9 +75,12 @@ def overlaps_wrongly(schedule: Schedule, before: Tasks, after: Tasks, made: Coll
         yield from (f"takes the place of {record.name}, which is {record.phase}" for record in stay)
 
 
-def skipped_wrongly(schedule: Schedule, reason: str, before: Tasks, after: Tasks) -> str:
-    """Why a slot must not be skipped because of other tasks of its trigger; "" if it may."""
-    living = len(set(_living(schedule.name, before)) | set(_living(schedule.name, after)))
+def skipped_wrongly(schedule: Schedule, reason: str, before: Tasks, after: Tasks, earlier: Iterable[Change]) -> str:
+    """Why a slot must not be skipped because of other tasks of its trigger; "" if it may.
+
+    `earlier` are the changes of the commit that come before the skip: a run that they make may be over in `after`.
+    """
+    living = len({*_living(schedule.name, before), *_living(schedule.name, after), *_begun(schedule.name, earlier)})
     if reason == "Overlap" and not (schedule.overlap == "skip" and living):
         return f"skips a slot, {living} of its tasks live, and it is to {schedule.overlap}"
     if reason == "QueueFull" and not (schedule.overlap == "queue" and living > MOST):
@@ -83,3 +90,14 @@ def skipped_wrongly(schedule: Schedule, reason: str, before: Tasks, after: Tasks
 
 def _living(trigger: str, tasks: Tasks) -> Iterator[Uid]:
     return (uid for uid, task in tasks.items() if task.record.trigger == trigger and task.record.live)
+
+
+def _begun(trigger: str, changes: Iterable[Change]) -> set[Uid]:
+    """The tasks of a trigger that `changes` make and do not end."""
+    begun: set[Uid] = set()
+    for change in changes:
+        if isinstance(change, Admitted) and change.task.trigger == trigger:
+            begun.add(change.task.uid)
+        elif isinstance(change, TaskAdvanced) and change.signal in ENDS:
+            begun.discard(change.uid)
+    return begun

@@ -6,9 +6,15 @@ from datetime import timedelta
 import pytest
 
 from reconciler.plan import due, triggers
+from reconciler.plan.entry import Entry, enter
+from state.changes import TaskAdvanced
+from state.phases import Signal
+from state.records import Cause
+from tests.arguments import ROOT
 from tests.simulation.case import Case, Flow, Operation, Schedule, Step, Work
 from tests.simulation.play import play
 
+CASES = ROOT / "tests" / "corpus"
 MINUTELY = Schedule("k0", "flow", "* * * * *")
 
 
@@ -80,3 +86,19 @@ def test_a_time_that_is_skipped_for_a_run_that_is_over(monkeypatch):
         lambda self, file, record, slot: self._skip(record, slot, "Overlap", "another is not over", file),
     )
     assert "I6 k0 skips a slot, 0 of its tasks live" in play(firing(overlap="skip")).violation
+
+
+def test_a_time_that_is_skipped_for_a_run_that_was_over_when_it_was_made(monkeypatch):
+    together = CASES / "a-slot-is-skipped-for-a-run-that-is-over-in-the-same-commit.json"
+    case = Case.from_json(together.read_text(encoding="utf-8"))
+
+    def refused(*about):
+        action, *others = enter(*about).actions
+        failed = TaskAdvanced(action.uid, Signal.FAIL, Cause("plan"), "ParamError", "planted")
+        return Entry((replace(action, changes=(*action.changes, failed)), *others))
+
+    monkeypatch.setattr(triggers, "enter", refused)
+    assert play(case).violation == ""
+
+    monkeypatch.setattr(triggers, "_admitted", lambda entry: [entry.actions[0].changes[0]])
+    assert "I6 k0 skips a slot, 0 of its tasks live" in play(case).violation
