@@ -61,7 +61,7 @@ docs: install ## write the generated parts of docs/ again
 simulate: install ## SEEDS=20000 random histories with every kind of fault, START=0 the first (tests/simulation)
 	$(BIN)/python -m tests.simulation run --seeds $(SEEDS) --start $(START) --workers $(WORKERS)
 
-pairs: install ## crash twelve workflows at every two of their yield points (50 minutes of CPU; NAME='a process': one)
+pairs: install ## crash twelve workflows at every two of their yield points (a quarter of an hour on 2 cores; NAME='a process': one)
 	$(BIN)/python -m tests.simulation pairs $(if $(NAME),'$(NAME)') --workers $(WORKERS)
 
 bench: install ## measure the loop against named baselines

@@ -25,7 +25,7 @@ from reconciler.drivers.answer import brief
 from reconciler.drivers.http_reply import Body, Reply, TooLarge, judge, judge_verify, says_already_exists
 from reconciler.drivers.http_request import BadRequest, Outgoing, build, build_cancel, build_verify, read_block
 from reconciler.drivers.protocol import Call, Ended, NoNews, NotStarted, Observation, Running, Unknown
-from reconciler.drivers.request import GatheredLog, GuardedLog, fill, without_secrets
+from reconciler.drivers.request import GatheredLog, GuardedLog, LogWriter, fill, without_secrets
 from reconciler.secrets.provider import SecretUnavailable
 from reconciler.secrets.redaction import Redactor
 from state.records import Json
@@ -85,6 +85,7 @@ class HttpDriver:
         self._result_limit = result_limit
         self._connect_timeout = connect_timeout
         self._context = context or _trusted()
+        self._logs = LogWriter()
         _silence()
         _answer_for_sniffio()
 
@@ -130,7 +131,7 @@ class HttpDriver:
             return Ended(succeeded=False, message=redactor.text(str(error)), repeatable=False)
         finally:
             turn.log.close()
-            await gathered.release()
+            await self._logs.write(gathered)
 
     async def _send(self, turn: _Turn) -> Observation:
         reply = await self._exchange(build(turn.http, turn.call.call_key), turn)

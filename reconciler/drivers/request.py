@@ -117,10 +117,7 @@ class GuardedLog:
 
 
 class GatheredLog:
-    """A LogSink for one that speaks at its end: what is said is kept, and written by a thread.
-
-    The first byte of a log makes a file, and that waits for the disk while a commit has it; the loop must not.
-    """
+    """A LogSink for one that speaks at its end: what is said is kept until a LogWriter writes it."""
 
     def __init__(self, log: LogSink) -> None:
         self._log = log
@@ -130,12 +127,55 @@ class GatheredLog:
         """Keep it."""
         self._said.append((data, stream))
 
-    async def release(self) -> None:
-        """Write what was said; it is there when this returns."""
-        said, self._said = self._said, []
-        if said:
-            await asyncio.to_thread(self._write, said)
+    @property
+    def empty(self) -> bool:
+        """Nothing is kept."""
+        return not self._said
 
-    def _write(self, said: list[tuple[bytes, str]]) -> None:
+    def release(self) -> None:
+        """Write what is kept."""
+        said, self._said = self._said, []
         for data, stream in said:
             self._log.write(data, stream)
+
+
+class LogWriter:
+    """Writes gathered logs by a thread: the first byte makes a file, which waits for the disk while a commit has it.
+
+    One thread at a time, and what comes meanwhile is written together after it: threads for each would take the
+    interpreter from the loop again and again.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[GatheredLog, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, log: GatheredLog) -> None:
+        """Write what was said; it is there when this returns."""
+        if log.empty:
+            return
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append((log, written))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())  # of nobody's call, so that none takes it along
+        await written
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            failures = await asyncio.to_thread(lambda logs: [_failure(log) for log in logs], [log for log, _ in batch])
+            for (_, written), failure in zip(batch, failures, strict=True):
+                if written.done():
+                    continue  # nobody waits for it any more
+                if failure is None:
+                    written.set_result(None)
+                else:
+                    written.set_exception(failure)
+
+
+def _failure(log: GatheredLog) -> Exception | None:
+    try:
+        log.release()
+    except Exception as error:
+        return error
+    return None

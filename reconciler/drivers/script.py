@@ -16,7 +16,7 @@ from definitions.blocks import BodyError
 from reconciler import clock
 from reconciler.drivers.answer import BadAnswer, brief, parse
 from reconciler.drivers.protocol import Call, Ended, NotStarted, Observation
-from reconciler.drivers.request import GatheredLog, GuardedLog, fill, without_secrets
+from reconciler.drivers.request import GatheredLog, GuardedLog, LogWriter, fill, without_secrets
 from reconciler.drivers.script_code import Code, Printed, code
 from reconciler.secrets.provider import SecretUnavailable
 from state.records import Json
@@ -60,6 +60,7 @@ class ScriptDriver:
         self._now = now
         self._room = asyncio.Semaphore(_WORKERS)
         self._opening = asyncio.Lock()
+        self._logs = LogWriter()
         self._pool: AsyncMonty | None = None
         self._results: OrderedDict[str, Ended] = OrderedDict()
 
@@ -84,7 +85,7 @@ class ScriptDriver:
         async with self._room:
             seen = await self._run(call, runnable, inputs, log)
         log.close()
-        await gathered.release()
+        await self._logs.write(gathered)
         seen = without_secrets(seen, redactor)
         if isinstance(seen, Ended):
             self._remember(call, seen)

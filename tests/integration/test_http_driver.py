@@ -8,11 +8,13 @@ import resource
 import ssl
 import threading
 import time
+from typing import ClassVar
 
 import pytest
 
 from reconciler.drivers.http import HttpDriver
 from reconciler.drivers.protocol import Ended, NotStarted, Unknown
+from reconciler.drivers.request import GatheredLog, LogWriter
 from tests.calls import KEY, Log, answered, make_call
 from tests.loopback import (
     Loopback,
@@ -462,6 +464,36 @@ async def test_environment_proxies_are_not_used(server, monkeypatch) -> None:
 
     assert isinstance(ended, Ended) and ended.succeeded
     await driver.close()
+
+
+async def test_logs_that_come_while_one_is_written_are_written_together_and_one_that_fails_is_one() -> None:
+    class Kept(Log):
+        threads: ClassVar[list[int]] = []
+
+        def write(self, data: bytes, stream: str = "stdout") -> None:
+            self.threads.append(threading.get_ident())
+            time.sleep(0.05)
+            super().write(data, stream)
+
+    class Broken(Kept):
+        def write(self, data: bytes, stream: str = "stdout") -> None:
+            raise RuntimeError("broken")
+
+    writer, logs = LogWriter(), [Kept(), Kept(), Broken(), Kept()]
+
+    async def said(log: Kept) -> None:
+        gathered = GatheredLog(log)
+        gathered.write(b"hello")
+        await writer.write(gathered)
+
+    first = asyncio.ensure_future(said(logs[0]))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    ended = await asyncio.gather(*map(said, logs[1:]), return_exceptions=True)
+
+    assert [str(each or "") for each in ended] == ["", "broken", ""]
+    assert [log.text("stdout") for log in logs] == ["hello", "hello", "", "hello"]
+    assert threading.get_ident() not in Kept.threads
 
 
 async def test_a_log_that_waits_for_the_disk_keeps_nobody_else_waiting(server, driver) -> None:
